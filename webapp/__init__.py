@@ -1,0 +1,3 @@
+"""Projectionist: see and operate event-sourced systems."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,59 @@
+"""Aggregates of one type, page by page, with where each stream stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.store.dialects import Dialect
+from webapp.store.source import Aggregate
+from webapp.store.tables import events, logs, streams, types
+
+
+def list_aggregates(
+    dialect: Dialect,
+    connection: sa.Connection,
+    aggregate_type: str,
+    log: str | None,
+    after_id: str | None,
+    prefix: str,
+    limit: int,
+) -> Sequence[Aggregate]:
+    """Up to `limit` aggregates per log in byte order of id, merged; see EventSource.aggregates."""
+    query = sa.select(types.c.id, logs.c.name).join_from(types, logs, logs.c.id == types.c.log_id)
+    query = query.where(types.c.kind == "aggregate", types.c.name == aggregate_type)
+    if log is not None:
+        query = query.where(logs.c.name == log)
+    found: list[tuple[str, str, int]] = []
+    for type_id, name in connection.execute(query):
+        page = sa.select(streams.c.aggregate_id, streams.c.id).where(streams.c.type_id == type_id)
+        if after_id is not None:
+            page = page.where(streams.c.aggregate_id > after_id)
+        if prefix:
+            # A range, not LIKE: it uses the index whatever the pattern's characters, and compares by bytes.
+            page = page.where(streams.c.aggregate_id >= prefix, streams.c.aggregate_id < prefix + "\U0010ffff")
+        page = page.order_by(streams.c.aggregate_id).limit(limit)
+        found += [(row.aggregate_id, name, row.id) for row in connection.execute(page)]
+    found = sorted(found, key=lambda row: (row[0].encode(), row[1]))[:limit]
+    ends = _ends(connection, [stream_id for _, _, stream_id in found])
+    return [
+        Aggregate(name, aggregate_type, id_, *ends.get(stream_id, (0, None, None))) for id_, name, stream_id in found
+    ]
+
+
+def _ends(connection: sa.Connection, stream_ids: Sequence[int]) -> dict[int, tuple[int, Any, Any]]:
+    """Version, first and last time of each stream: two index lookups each."""
+    if not stream_ids:
+        return {}
+    last = (
+        sa.select(events.c.stream_id, sa.func.max(events.c.version).label("version"))
+        .where(events.c.stream_id.in_(stream_ids)).group_by(events.c.stream_id).subquery()
+    )  # fmt: skip
+    first_event, last_event = events.alias(), events.alias()
+    query = sa.select(last.c.stream_id, last.c.version, first_event.c.recorded_at, last_event.c.recorded_at)
+    query = query.join_from(
+        last, first_event, sa.and_(first_event.c.stream_id == last.c.stream_id, first_event.c.version == 1)
+    ).join(last_event, sa.and_(last_event.c.stream_id == last.c.stream_id, last_event.c.version == last.c.version))
+    return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(query)}

@@ -1,0 +1,81 @@
+"""What the store has numbers for, logs, types and streams, remembered per process once committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.store.dialects import Dialect
+
+_streams_remembered = 100_000
+_lookup_chunk = 500
+
+
+class Catalog:
+    """A cache of names and numbers that never change once committed. Thread-safe, for dict operations are atomic."""
+
+    def __init__(self) -> None:
+        self._type_ids: dict[tuple[int, str, str], int] = {}
+        self._stream_ids: dict[tuple[int, str], int] = {}
+        self.log_names: dict[int, str] = {}
+        self.type_names: dict[int, str] = {}
+        self.streams: dict[int, tuple[int, str]] = {}
+        """Aggregate type's number and aggregate id by stream number."""
+
+    def type_id(self, log_id: int, kind: str, name: str) -> int | None:
+        """The number of a type, None if it isn't known here (it may still be in the database)."""
+        return self._type_ids.get((log_id, kind, name))
+
+    def stream_id(self, key: tuple[int, str]) -> int | None:
+        """The number of a stream by (aggregate type's number, aggregate id), None if it isn't known here."""
+        return self._stream_ids.get(key)
+
+    def remember_log(self, log_id: int, name: str) -> None:
+        """Keeps a committed log's name."""
+        self.log_names[log_id] = name
+
+    def remember_types(self, log_id: int, kind: str, ids: Mapping[str, int]) -> None:
+        """Keeps committed numbers of types."""
+        for name, type_id in ids.items():
+            self._type_ids[log_id, kind, name] = type_id
+            self.type_names[type_id] = name
+
+    def remember_streams(self, ids: Mapping[tuple[int, str], int]) -> None:
+        """Keeps committed numbers of streams; starts over when there are too many."""
+        if len(self._stream_ids) > _streams_remembered:
+            self._stream_ids = {}
+        self._stream_ids.update(ids)
+
+    def learn_names(self, dialect: Dialect, connection: sa.Connection, rows: Iterable[tuple[Any, ...]]) -> Names:
+        """All that is needed to name the logs, types and streams in rows of events."""
+        if len(self.streams) > _streams_remembered:
+            self.streams = {}
+        streams = self.streams
+        unknown = sorted({row[2] for row in rows}.difference(streams))
+        cursor = connection.connection.cursor()
+        for at in range(0, len(unknown), _lookup_chunk):
+            chunk = unknown[at : at + _lookup_chunk]
+            marks = ", ".join([dialect.parameter] * len(chunk))
+            cursor.execute(f"SELECT id, type_id, aggregate_id FROM projectionist_streams WHERE id IN ({marks})", chunk)
+            for stream_id, type_id, aggregate_id in cursor.fetchall():
+                streams[stream_id] = (type_id, aggregate_id)
+        if not {row[0] for row in rows} <= self.log_names.keys():
+            cursor.execute("SELECT id, name FROM projectionist_logs")
+            self.log_names = dict(cursor.fetchall())
+        if not ({row[4] for row in rows} | {streams[stream][0] for stream in unknown}) <= self.type_names.keys():
+            cursor.execute("SELECT id, name FROM projectionist_types")
+            self.type_names = dict(cursor.fetchall())
+        return Names(self.log_names, self.type_names, streams)
+
+
+class Names:
+    """Names by number, shared by the events of one page."""
+
+    __slots__ = ("logs", "streams", "types")
+
+    def __init__(self, logs: dict[int, str], types: dict[int, str], streams: dict[int, tuple[int, str]]) -> None:
+        self.logs = logs
+        self.types = types
+        self.streams = streams

@@ -1,0 +1,197 @@
+"""One database: how it is reached, read with a time limit, written, and how its errors become sentences."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from webapp.errors import InvalidRequest, ProjectionistError, StoreUnavailable
+from webapp.store.dialects import Dialect, dialect_for
+
+T = TypeVar("T")
+page_seconds = 5.0
+_drivers = {
+    "postgresql": "psycopg",
+    "postgres": "psycopg",
+    "mysql": "pymysql",
+    "mariadb": "pymysql",
+    "sqlite": "pysqlite",
+}
+
+
+def parse_url(text: str | URL) -> URL:
+    """A SQLAlchemy URL from its text or short form, with our default driver; raises InvalidRequest with a sentence."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidRequest(
+            "That is not a database URL. Write sqlite:///file.db, postgresql://user:password@host/database, "
+            "mysql://… or mariadb://…",
+            field="url",
+        ) from error
+    backend, _, driver = url.drivername.partition("+")
+    if backend not in _drivers:
+        raise InvalidRequest(
+            f"A “{backend}” database is not known. Known are sqlite, postgresql, mysql and mariadb.", field="url"
+        )
+    backend = "postgresql" if backend == "postgres" else backend
+    url = url.set(drivername=f"{backend}+{driver or _drivers[backend]}")
+    if backend in ("mysql", "mariadb") and "charset" not in url.query:
+        url = url.update_query_dict({"charset": "utf8mb4"})
+    return url
+
+
+def hide_password(url: str | URL) -> str:
+    """The URL fit for people: short form, the password as ***."""
+    url = parse_url(url)
+    query = {key: value for key, value in url.query.items() if key != "charset"}
+    shown = url.set(drivername=url.get_backend_name(), query=query)
+    return shown.render_as_string(hide_password=True)
+
+
+class Database:
+    """A lazily connected database. Thread-safe; `close()` gives the connections back.
+
+    `may_create` lets SQLite make a missing file; otherwise a missing file is an error like a missing server.
+    """
+
+    def __init__(self, url: str | URL, *, may_create: bool = False, pool_size: int = 5, overflow: int = 10) -> None:
+        self.url = parse_url(url)
+        self._may_create = may_create
+        self._lock = threading.Lock()
+        self._dialect: Dialect | None = None
+        arguments: dict[str, Any] = {"pool_pre_ping": True}
+        backend = self.url.get_backend_name()
+        if backend == "sqlite":
+            self.path = self._sqlite_path()
+            if self.path is not None:
+                arguments["creator"] = functools.partial(_connect_sqlite, self.path, may_create)
+                arguments |= {"poolclass": sa.pool.QueuePool, "pool_size": pool_size, "max_overflow": overflow}
+            else:
+                arguments |= {"poolclass": sa.pool.StaticPool}
+        else:
+            arguments |= {"pool_size": pool_size, "max_overflow": overflow, "pool_timeout": 10, "pool_recycle": 1800}
+            arguments["isolation_level"] = "READ COMMITTED"
+            arguments["connect_args"] = {"connect_timeout": 5}
+        try:
+            self.engine = sa.create_engine(self.url, **arguments)
+        except (NoSuchModuleError, ModuleNotFoundError, ArgumentError) as error:
+            raise InvalidRequest(
+                f"The driver of {self.url.drivername} isn't installed: {error}. Leave the “+driver” out to use ours.",
+                field="url",
+            ) from error
+        if backend == "sqlite":
+            sa_event.listen(self.engine, "connect", _prepare_sqlite)
+            sa_event.listen(self.engine, "begin", _begin_sqlite)
+
+    def _sqlite_path(self) -> Path | None:
+        name = self.url.database
+        if not name or name == ":memory:":
+            return None
+        return Path(name)
+
+    @property
+    def name(self) -> str:
+        """The URL for people, its password hidden."""
+        return hide_password(self.url)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The operations of this database; connects once to learn which server it is."""
+        if self._dialect is None:
+            with self.translated(), self._lock:
+                if self._dialect is None:
+                    with self.engine.connect():
+                        self._dialect = dialect_for(self.engine.dialect)
+        return self._dialect
+
+    @contextmanager
+    def reading(self, seconds: float = page_seconds) -> Iterator[sa.Connection]:
+        """A connection in a read-only transaction whose statements end after `seconds`; rolled back at the end."""
+        dialect = self.dialect
+        with self.translated(), self.engine.connect() as connection:
+            dialect.begin_reading(connection, seconds)
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    dialect.end_reading(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that commits at the end, or rolls back if the block raises."""
+        dialect = self.dialect
+        with self.translated(), self.engine.connect() as connection:
+            dialect.begin_writing(connection)
+            with connection.begin() if not connection.in_transaction() else connection.get_transaction():  # type: ignore[union-attr]
+                yield connection
+
+    def retrying(self, work: Callable[[sa.Connection], T], attempts: int = 8) -> T:
+        """What `work` returns, run in a writing transaction; deadlocks and lock timeouts run it again, whole."""
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.writing() as connection:
+                    return work(connection)
+            except StoreUnavailable as error:
+                if attempt == attempts or not self.is_retryable(error):
+                    raise
+                self.dialect.wait_before_retry(attempt)
+        raise AssertionError("unreachable")
+
+    def is_retryable(self, error: StoreUnavailable) -> bool:
+        """Whether running the whole transaction again is the cure."""
+        return error.__cause__ is not None and self.dialect.is_retryable(error.__cause__)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turns driver errors inside the block into our error family, the driver's error as their cause."""
+        driver = self.engine.dialect.loaded_dbapi
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._explain(error.orig or error) from error.orig
+        except driver.Error as error:  # hot paths use the driver's own cursor
+            raise self._explain(error) from error
+        except sa.exc.TimeoutError as error:
+            raise StoreUnavailable(
+                f"All connections to {self.name} are busy. Try again, or allow a larger pool."
+            ) from error
+
+    def _explain(self, error: BaseException) -> ProjectionistError:
+        dialect = self._dialect or dialect_for(self.engine.dialect)
+        return dialect.explain_error(error, self.name)
+
+    def close(self) -> None:
+        """Gives all connections back; may be called twice."""
+        self.engine.dispose()
+
+
+def _connect_sqlite(path: Path, may_create: bool) -> Any:
+    import sqlite3
+
+    if not may_create and not path.exists():
+        raise sqlite3.OperationalError(f"no such file: {path}")
+    return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30, cached_statements=256)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver would otherwise commit around DDL by itself
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 30000")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA recursive_triggers = ON")  # without it REPLACE would delete events behind our trigger's back
+    cursor.execute("PRAGMA cache_size = -16000")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))

@@ -1,0 +1,173 @@
+"""The operations that differ, with the default that most databases share."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from webapp.errors import NeedsMigration, ProjectionistError, RefusedData, StoreUnavailable
+
+if TYPE_CHECKING:
+    from webapp.store.database import Database
+
+
+class Dialect:
+    """One database's way of doing what SQL leaves open. Stateless; methods take the connection they work on."""
+
+    name = ""
+    can_swap_in_transaction = True
+    """Whether renaming tables is part of the transaction it happens in."""
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
+        """Starts a read-only transaction whose statements end after `seconds`."""
+        raise NotImplementedError
+
+    def end_reading(self, connection: sa.Connection) -> None:
+        """Ends what begin_reading began."""
+        connection.rollback()
+
+    def begin_writing(self, connection: sa.Connection) -> None:
+        """Starts a transaction that may write, without a time limit."""
+
+    def wait_before_retry(self, attempt: int) -> None:
+        """Sleeps a little, longer and less predictably each time, so that rivals don't meet again."""
+        time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - no secret, only spread
+
+    # --- names and small expressions --------------------------------------------------------------------------------
+
+    def quote(self, connection: sa.Connection, name: str) -> str:
+        """A name as an identifier in SQL text."""
+        return connection.dialect.identifier_preparer.quote_identifier(name)
+
+    def now(self) -> str:
+        """SQL for the database's clock in UTC with microseconds."""
+        raise NotImplementedError
+
+    # --- errors -----------------------------------------------------------------------------------------------------
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether running the whole transaction again is the cure: a deadlock, a lock timeout, a lost race."""
+        return False
+
+    def is_about_data(self, error: BaseException) -> bool:
+        """Whether the values were at fault, not the connection: all drivers share these names (PEP 249)."""
+        return bool({"DataError", "IntegrityError"} & {kind.__name__ for kind in type(error).__mro__})
+
+    def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
+        """A driver's error as one of ours, ending in what to do."""
+        detail = str(error).strip().splitlines()
+        if self.is_about_data(error):
+            return RefusedData(f"{where} refused a value: {detail[0] if detail else type(error).__name__}")
+        return StoreUnavailable(f"{where} can't be used: {detail[0] if detail else type(error).__name__}")
+
+    def needs_migration(self, where: str, what: str) -> NeedsMigration:
+        """The error for a missing table or column of ours."""
+        return NeedsMigration(f"{where} lacks {what}. Run: projectionist migrate URL")
+
+    # --- estimates --------------------------------------------------------------------------------------------------
+
+    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
+        """The server's own idea of a table's number of rows, None if it has none."""
+        return None
+
+    # --- our tables -------------------------------------------------------------------------------------------------
+
+    def has_table(self, connection: sa.Connection, table: str) -> bool:
+        """Whether a table or view of that name is visible in the current schema."""
+        return sa.inspect(connection).has_table(table)
+
+    def prepare_database(self, database: Database) -> None:
+        """Settings that a database of ours should have before its first table; nothing for servers."""
+
+    @contextmanager
+    def migration_lock(self, connection: sa.Connection) -> Iterator[None]:
+        """Holds the one right to migrate this database."""
+        yield
+
+    triggers = ""
+    """SQL for the names of the triggers that this user can see."""
+
+    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+        """A log's (id, head, streams, time for new events, is retired) with its counter locked until commit; None if it's new.
+
+        The time is the database's clock, but never below that of the log's last event.
+        """
+        raise NotImplementedError
+
+    def lock_log_name(self, connection: sa.Connection, log: str) -> None:
+        """Waits for other appends to a log of that name, where a row lock alone is slow under contention."""
+
+    parameter = "%s"
+    """How the driver marks a value in SQL text."""
+
+    insert_or_ignore = "INSERT INTO"
+    ignore_conflict = ""
+    """What stands around an insert that does nothing where the key is taken."""
+
+    def encode_id(self, value: bytes) -> Any:
+        """An event id of 16 bytes as the driver wants it."""
+        return value
+
+    def encode_time(self, value: dt.datetime) -> Any:
+        """An aware moment in UTC as the driver wants it."""
+        return value
+
+    def contains(self, column: str) -> str:
+        """SQL for "the text holds this", byte by byte; its value is marked {p}."""
+        raise NotImplementedError
+
+    # --- bulk -------------------------------------------------------------------------------------------------------
+
+    def append_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str] = (),
+    ) -> None:
+        """Inserts rows by the driver's fastest way; `kinds`, the columns' types by PostgreSQL's names, makes it faster."""
+        raise NotImplementedError
+
+    def upsert_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        key: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Inserts whole rows, replacing the other columns where the key is there."""
+        raise NotImplementedError
+
+    def _upsert_sql(self, connection: sa.Connection, table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+        """The part after the inserted rows, as PostgreSQL and SQLite write it."""
+        quoted = {column: self.quote(connection, column) for column in columns}
+        changes = [f"{quoted[column]} = excluded.{quoted[column]}" for column in columns if column not in key]
+        action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+        return f"ON CONFLICT ({', '.join(quoted[column] for column in key)}) DO {action}"
+
+    def connection_limit(self, connection: sa.Connection) -> int | None:
+        """How many connections the server allows in all, None if there is no such limit."""
+        return None
+
+    # --- generations of tables --------------------------------------------------------------------------------------
+
+    def clock(self, connection: sa.Connection) -> dt.datetime:
+        """The database's time now, aware, in UTC."""
+        raise NotImplementedError
+
+    def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
+        """Renames tables in order, so that no reader finds a name missing in between."""
+        for old, new in renames:
+            connection.exec_driver_sql(
+                f"ALTER TABLE {self.quote(connection, old)} RENAME TO {self.quote(connection, new)}"
+            )

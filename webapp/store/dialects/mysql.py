@@ -1,0 +1,158 @@
+"""MySQL 8.0 and newer: no RETURNING, DDL commits by itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
+from webapp.store.dialects.base import Dialect
+
+
+class MySql(Dialect):
+    """MySQL through PyMySQL."""
+
+    name = "MySQL"
+    can_swap_in_transaction = False
+
+    def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
+        self._limit(connection, seconds)
+        # Opens SQLAlchemy's transaction too; PyMySQL itself begins nothing, so the server sees just this.
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+    def begin_writing(self, connection: sa.Connection) -> None:
+        self._limit(connection, 0)
+
+    def _limit(self, connection: sa.Connection, seconds: float) -> None:
+        """Sets the session's time limit where it is another one; the pool's record remembers it."""
+        record = connection.connection.record_info if connection.connection.record_info is not None else {}
+        if record.get("seconds") != seconds:
+            connection.connection.cursor().execute(self.time_limit_sql(seconds))
+            record["seconds"] = seconds
+
+    def time_limit_sql(self, seconds: float) -> str:
+        """The statement that limits how long later SELECTs of the session may take; 0 lifts the limit."""
+        return f"SET SESSION max_execution_time = {int(seconds * 1000)}"
+
+    def now(self) -> str:
+        return "UTC_TIMESTAMP(6)"
+
+    def _code(self, error: BaseException) -> int:
+        arguments: tuple[object, ...] = error.args
+        code = arguments[0] if arguments else 0
+        return code if isinstance(code, int) else 0
+
+    def is_retryable(self, error: BaseException) -> bool:
+        # lock wait timeout, deadlock (also Galera's certification failure), record changed since last read,
+        # table looked at while another session renames it
+        return self._code(error) in (1205, 1213, 1020, 1684, 1412)
+
+    def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
+        code = self._code(error)
+        arguments: tuple[object, ...] = error.args
+        detail = str(arguments[1] if len(arguments) > 1 else error)
+        if code == 1062:
+            return DuplicateKey(f"{where}: {detail}")
+        if code in (3024, 1969, 1317):
+            return TimedOut("The database took too long for one page. Narrow the filter or continue from there.")
+        if code == 1146:
+            return self.needs_migration(where, f"a table ({detail})")
+        if code == 1644 and "append-only" in detail:
+            return AppendOnly(detail)
+        if code in (1142, 1143, 1370, 1044, 1227):
+            return StoreUnavailable(f"{where} denied a right: {detail}. Grant it, or use another user.")
+        if code == 1045:
+            return StoreUnavailable(f"{where} refused the login. Check user and password.")
+        if code == 1049:
+            return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
+        if code in (2003, 2002, 2005):
+            return StoreUnavailable(f"{where} can't be reached. Is it running, are host and port right?")
+        if code == 1153:
+            return StoreUnavailable(f"{where} refused a packet as too large. Raise max_allowed_packet on the server.")
+        return super().explain_error(error, where)
+
+    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
+        estimate = connection.exec_driver_sql(
+            "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+            (table,),
+        ).scalar()
+        return None if estimate is None else int(estimate)
+
+    def append_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str] = (),
+    ) -> None:
+        # PyMySQL joins the rows into statements of about max_stmt_length by itself when VALUES is nothing but %s.
+        marks = ", ".join(["%s"] * len(columns))
+        cursor = connection.connection.cursor()
+        cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    @contextmanager
+    def migration_lock(self, connection: sa.Connection) -> Iterator[None]:
+        # Such locks are the server's, so the name says which database; it may have 64 characters.
+        name = "CONCAT('projectionist migrate ', LEFT(SHA2(DATABASE(), 256), 40))"
+        if connection.exec_driver_sql(f"SELECT GET_LOCK({name}, 60)").scalar() != 1:
+            raise StoreUnavailable("Another process has been migrating this database for a minute. Try again later.")
+        try:
+            yield
+        finally:
+            connection.connection.cursor().execute(f"SELECT RELEASE_LOCK({name})")
+
+    # Only those of tables for which the user has the TRIGGER right.
+    triggers = "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
+
+    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+        cursor = connection.connection.cursor()
+        cursor.execute(
+            "SELECT id, head, streams, GREATEST(COALESCE(recorded_at, UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6)), "
+            "retired_at IS NOT NULL FROM projectionist_logs WHERE name = %s FOR UPDATE",
+            (log,),
+        )
+        row = cursor.fetchone()
+        return None if row is None else (*row[:3], row[3].replace(tzinfo=dt.UTC), bool(row[4]))
+
+    insert_or_ignore = "INSERT IGNORE INTO"
+
+    def encode_time(self, value: dt.datetime) -> Any:
+        return value.replace(tzinfo=None)
+
+    def contains(self, column: str) -> str:
+        return f"LOCATE(CAST({{p}} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin, {column}) > 0"
+
+    def upsert_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        key: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        quoted = {column: self.quote(connection, column) for column in columns}
+        changed = [column for column in columns if column not in key] or [key[0]]
+        # VALUES(…) and not a row alias: MariaDB knows no alias, and PyMySQL joins rows into one statement only so.
+        changes = ", ".join(f"{quoted[column]} = VALUES({quoted[column]})" for column in changed)
+        marks = ", ".join(["%s"] * len(columns))
+        connection.connection.cursor().executemany(
+            f"INSERT INTO {self.quote(connection, table)} ({', '.join(quoted.values())}) VALUES ({marks}) "
+            f"ON DUPLICATE KEY UPDATE {changes}",
+            rows,
+        )
+
+    def clock(self, connection: sa.Connection) -> dt.datetime:
+        return connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one().replace(tzinfo=dt.UTC)  # type: ignore[no-any-return]
+
+    def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
+        # One statement is atomic for readers, though it commits by itself.
+        pairs = (f"{self.quote(connection, old)} TO {self.quote(connection, new)}" for old, new in renames)
+        connection.exec_driver_sql(f"RENAME TABLE {', '.join(pairs)}")
+
+    def connection_limit(self, connection: sa.Connection) -> int | None:
+        return int(connection.exec_driver_sql("SELECT @@max_connections").scalar_one())

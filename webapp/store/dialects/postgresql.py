@@ -1,0 +1,145 @@
+"""PostgreSQL: advisory locks, COPY, transactional DDL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
+from webapp.store.dialects.base import Dialect
+
+
+class PostgreSql(Dialect):
+    """PostgreSQL 13 and newer through psycopg 3."""
+
+    name = "PostgreSQL"
+
+    def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
+        connection.exec_driver_sql(
+            "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)",
+            (str(int(seconds * 1000)),),
+        )
+
+    def now(self) -> str:
+        return "clock_timestamp()"
+
+    def is_retryable(self, error: BaseException) -> bool:
+        # serialization_failure, deadlock_detected, lock_not_available
+        return getattr(error, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
+        state = getattr(error, "sqlstate", None) or ""
+        detail = (str(error).strip().splitlines() or [""])[0]
+        if state == "23505":
+            return DuplicateKey(f"{where}: {detail}")
+        if state == "57014":
+            return TimedOut("The database took too long for one page. Narrow the filter or continue from there.")
+        if state == "42P01":
+            return self.needs_migration(where, f"a table ({detail})")
+        if state == "P0001" and "append-only" in detail:
+            return AppendOnly(detail)
+        if state == "42501":
+            return StoreUnavailable(f"{where} denied a right: {detail}. Grant it, or use another role.")
+        if state in ("28P01", "28000"):
+            return StoreUnavailable(f"{where} refused the login. Check user and password.")
+        if state == "3D000":
+            return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
+        if not state and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
+            return StoreUnavailable(f"{where} can't be reached: {detail}. Is it running, are host and port right?")
+        return super().explain_error(error, where)
+
+    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
+        estimate = connection.exec_driver_sql(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", (self.quote(connection, table),)
+        ).scalar()
+        return None if estimate is None or estimate < 0 else int(estimate)
+
+    def append_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str] = (),
+    ) -> None:
+        names = ", ".join(columns)
+        cursor: Any = connection.connection.cursor()
+        if len(rows) < 20:  # below this a COPY costs more than it saves
+            one = f"({', '.join(['%s'] * len(columns))})"
+            values = [value for row in rows for value in row]
+            cursor.execute(f"INSERT INTO {table} ({names}) VALUES {', '.join([one] * len(rows))}", values)
+            return
+        binary = " (FORMAT BINARY)" if kinds else ""
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN{binary}") as copy:
+            if kinds:
+                copy.set_types(kinds)
+            for row in rows:
+                copy.write_row(row)
+
+    def encode_id(self, value: bytes) -> Any:
+        return uuid.UUID(bytes=value)
+
+    @contextmanager
+    def migration_lock(self, connection: sa.Connection) -> Iterator[None]:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('projectionist migrate'))")
+        yield
+
+    triggers = (
+        "SELECT tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+        "WHERE NOT tgisinternal AND c.relnamespace = current_schema()::regnamespace"
+    )
+
+    def lock_log_name(self, connection: sa.Connection, log: str) -> None:
+        # Queueing at an advisory lock is far quicker than queueing at a row that each winner rewrites; the class of the
+        # two-key form keeps our keys apart from those of others.
+        connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(20260, hashtext(%s))", (log,))
+
+    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+        self.lock_log_name(connection, log)
+        cursor = connection.connection.cursor()
+        cursor.execute(
+            "SELECT id, head, streams, greatest(recorded_at, clock_timestamp()), retired_at IS NOT NULL "
+            "FROM projectionist_logs WHERE name = %s FOR UPDATE",
+            (log,),
+        )
+        return cursor.fetchone()
+
+    ignore_conflict = "ON CONFLICT DO NOTHING"
+
+    def contains(self, column: str) -> str:
+        return f"strpos({column}, {{p}}) > 0"
+
+    def upsert_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        key: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        name = self.quote(connection, table)
+        names = ", ".join(self.quote(connection, column) for column in columns)
+        tail = self._upsert_sql(connection, table, columns, key)
+        cursor: Any = connection.connection.cursor()
+        if len(rows) < 50:
+            marks = f"({', '.join(['%s'] * len(columns))})"
+            values = [value for row in rows for value in row]
+            cursor.execute(f"INSERT INTO {name} ({names}) VALUES {', '.join([marks] * len(rows))} {tail}", values)
+            return
+        cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.incoming_rows (LIKE {name}) ON COMMIT DROP")
+        with cursor.copy(f"COPY pg_temp.incoming_rows ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM pg_temp.incoming_rows {tail}")
+        cursor.execute("DROP TABLE pg_temp.incoming_rows")
+
+    def clock(self, connection: sa.Connection) -> dt.datetime:
+        return connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one().astimezone(dt.UTC)  # type: ignore[no-any-return]
+
+    def connection_limit(self, connection: sa.Connection) -> int | None:
+        return int(connection.exec_driver_sql("SHOW max_connections").scalar_one())

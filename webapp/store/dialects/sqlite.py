@@ -1,0 +1,137 @@
+"""SQLite: one writer at a time, transactions begun by us, no server clock but the host's."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
+from webapp.store.dialects.base import Dialect
+
+if TYPE_CHECKING:
+    from webapp.store.database import Database
+
+_instructions_between_looks = 20_000
+
+
+class Sqlite(Dialect):
+    """SQLite 3.35 and newer, the file in WAL mode."""
+
+    name = "SQLite"
+
+    def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
+        driver = connection.connection.driver_connection
+        ends_at = time.monotonic() + seconds
+        driver.set_progress_handler(lambda: time.monotonic() > ends_at, _instructions_between_looks)  # type: ignore[union-attr]
+        connection.exec_driver_sql("PRAGMA query_only = ON")  # also begins SQLAlchemy's transaction
+
+    def end_reading(self, connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        driver.set_progress_handler(None, 0)  # type: ignore[union-attr]
+        connection.rollback()
+        driver.execute("PRAGMA query_only = OFF")  # type: ignore[union-attr]
+
+    def begin_writing(self, connection: sa.Connection) -> None:
+        # Takes the write lock at once: a reader that turns writer would fail instead of waiting.
+        connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+    def now(self) -> str:
+        return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+    def is_retryable(self, error: BaseException) -> bool:
+        return "database is locked" in str(error) or "table is locked" in str(error)
+
+    def is_about_data(self, error: BaseException) -> bool:
+        return super().is_about_data(error) or "binding parameter" in str(error)
+
+    def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
+        detail = str(error)
+        if detail.startswith("UNIQUE constraint failed"):
+            return DuplicateKey(f"{where}: {detail}")
+        if detail == "interrupted":
+            return TimedOut("The database took too long for one page. Narrow the filter or continue from there.")
+        if "append-only" in detail:
+            return AppendOnly(detail)
+        if detail.startswith("no such table"):
+            return self.needs_migration(where, f"a table ({detail})")
+        if detail.startswith("no such file"):
+            return StoreUnavailable(
+                f"{where}: there is no such file. Mend the path, or make it: projectionist migrate URL"
+            )
+        if "unable to open database file" in detail:
+            return StoreUnavailable(
+                f"{where} can't be opened. Does its folder exist, and may this user read and write it?"
+            )
+        if "file is not a database" in detail:
+            return StoreUnavailable(f"{where} is not an SQLite database. Mend the path.")
+        if "readonly" in detail:
+            return StoreUnavailable(
+                f"{where} can't be written. Give this user the right to write the file and its folder."
+            )
+        return super().explain_error(error, where)
+
+    def append_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str] = (),
+    ) -> None:
+        marks = ", ".join("?" * len(columns))
+        connection.connection.driver_connection.executemany(  # type: ignore[union-attr]
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
+        )
+
+    parameter = "?"
+
+    def prepare_database(self, database: Database) -> None:
+        # WAL lets pages read while a writer writes; the mode stays with the file.
+        with database.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            driver.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
+
+    triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+
+    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+        # BEGIN IMMEDIATE holds the whole file's write lock already.
+        row = connection.connection.driver_connection.execute(  # type: ignore[union-attr]
+            "SELECT id, head, streams, recorded_at, retired_at IS NOT NULL FROM projectionist_logs WHERE name = ?",
+            (log,),
+        ).fetchone()
+        if row is None:
+            return None
+        now = dt.datetime.now(dt.UTC)  # the host's clock is the database's; SQLite's own stops at milliseconds
+        last = dt.datetime.fromisoformat(row[3]).replace(tzinfo=dt.UTC) if row[3] else now
+        return (row[0], row[1], row[2], max(last, now), bool(row[4]))
+
+    def encode_time(self, value: dt.datetime) -> Any:
+        return value.strftime("%Y-%m-%d %H:%M:%S.%f")
+
+    ignore_conflict = "ON CONFLICT DO NOTHING"
+
+    def contains(self, column: str) -> str:
+        return f"instr({column}, {{p}}) > 0"
+
+    def upsert_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        key: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        names = ", ".join(self.quote(connection, column) for column in columns)
+        marks = ", ".join("?" * len(columns))
+        connection.connection.driver_connection.executemany(  # type: ignore[union-attr]
+            f"INSERT INTO {self.quote(connection, table)} ({names}) VALUES ({marks}) "
+            + self._upsert_sql(connection, table, columns, key),
+            rows,
+        )
+
+    def clock(self, connection: sa.Connection) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)  # the host's clock is SQLite's own, and one host is all it serves

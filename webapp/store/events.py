@@ -1,0 +1,400 @@
+"""The words all else is written in: events before and after they are stored."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import enum
+import json
+import random
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from webapp.errors import InvalidEvent
+
+type_limit, id_limit, log_limit = 150, 255, 64
+
+
+def uuid7() -> uuid.UUID:
+    """A new time-ordered UUID (RFC 9562, version 7)."""
+    return uuid.UUID(bytes=uuid7_bytes())
+
+
+def uuid7_bytes() -> bytes:
+    """The 16 bytes of a new time-ordered UUID.
+
+    Milliseconds since 1970, then the fraction of the millisecond in 12 bits (method 3 of RFC 9562, section 6.2), so that
+    ids made one after the other land one after the other in an index, then 62 random bits.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    head = milliseconds << 16 | 0x7000 | rest * 4096 // 1_000_000
+    # Ids need to be unique, not secret, so the quick generator will do (Python seeds it anew after a fork).
+    return (head << 64 | 0b10 << 62 | random.getrandbits(62)).to_bytes(16, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event before it is stored.
+
+    `data` is any JSON value, or ready JSON as text or UTF-8 bytes, which is stored as it stands.
+    `metadata` is a JSON object; its keys `correlation_id`, `causation_id` and `actor` are indexed or shown on their own.
+    `id` is a UUID and defaults to a time-ordered one.
+    """
+
+    type: str
+    data: Any
+    metadata: Mapping[str, Any] | str | bytes | None = None
+    id: uuid.UUID | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """The events for one stream; `expected_version` None means any, 0 means that the stream must be new."""
+
+    aggregate_type: str
+    aggregate_id: str
+    events: Sequence[NewEvent]
+    expected_version: int | None = None
+    log: str = "main"
+
+
+def utc(value: dt.datetime) -> str:
+    """RFC 3339 in UTC with microseconds and Z."""
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.UTC)
+    return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+_long_number = re.compile(r"[0-9]{19}")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; the standard parser takes over where orjson declines (deep nesting, 1e400).
+
+    Raises ValueError if it isn't JSON, or is nested so deep that no value can be made of it.
+    """
+    if isinstance(text, bytes):
+        text = text.decode()
+    if not _long_number.search(text):  # orjson would round whole numbers of more than 64 bits
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deep to be decoded") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class RecordedEvent:
+    """An event as it stands in a log.
+
+    `data` and `metadata` decode on first use and raise ValueError where the stored text isn't JSON; `data_text` and
+    `metadata_text` are what was stored (str, or bytes that aren't text; None where it wasn't selected or is absent).
+    `recorded_at` is timezone-aware UTC. What a layout doesn't have is None.
+    """
+
+    __slots__ = (
+        "_data", "_metadata", "_recorded_at", "actor", "aggregate_id", "aggregate_type", "causation_id",
+        "correlation_id", "data_text", "log", "metadata_text", "position", "raw_id", "type", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        log: str,
+        position: int,
+        aggregate_type: str | None,
+        aggregate_id: str | None,
+        version: int | None,
+        type: str,
+        id: uuid.UUID | str | bytes,
+        recorded_at: dt.datetime | str | int,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        actor: str | None = None,
+        data_text: str | bytes | None = None,
+        metadata_text: str | bytes | None = None,
+    ) -> None:
+        self.log = log
+        self.position = position
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+        self.version = version
+        self.type = type
+        self.raw_id = id
+        self._recorded_at = recorded_at
+        self.correlation_id = correlation_id
+        self.causation_id = causation_id
+        self.actor = actor
+        self.data_text = data_text
+        self.metadata_text = metadata_text
+
+    @property
+    def id(self) -> str:
+        """The event's id as text."""
+        value = self.raw_id
+        return str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else str(value)
+
+    @property
+    def recorded_at(self) -> dt.datetime:
+        """When the store took it in; timezone-aware, UTC, microseconds."""
+        value = self._recorded_at
+        if isinstance(value, dt.datetime):
+            return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        if isinstance(value, int):  # microseconds since 1970
+            return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=value)
+        return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
+
+    @property
+    def data(self) -> Any:
+        """The decoded payload; raises ValueError where the stored text isn't JSON."""
+        try:
+            return self._data
+        except AttributeError:
+            self._data: Any = parse_json(self.data_text) if self.data_text is not None else None
+            return self._data
+
+    @property
+    def metadata(self) -> Any:
+        """The decoded metadata, {} if there is none; raises ValueError where the stored text isn't JSON."""
+        try:
+            return self._metadata
+        except AttributeError:
+            self._metadata: Any = parse_json(self.metadata_text) if self.metadata_text is not None else {}
+            return self._metadata
+
+    @property
+    def stream(self) -> str:
+        """`type/id` of its aggregate, as sentences name it."""
+        return f"{self.aggregate_type}/{self.aggregate_id}"
+
+    def __repr__(self) -> str:
+        return f"<{self.type} {self.log}:{self.position} {self.stream} v{self.version}>"
+
+    def to_json(self) -> str:
+        """One line of JSON with the fields that commands, exports and the API share; stored JSON stands as it was."""
+        head = {
+            "log": self.log,
+            "position": self.position,
+            "aggregate_type": self.aggregate_type,
+            "aggregate_id": self.aggregate_id,
+            "version": self.version,
+            "type": self.type,
+            "id": self.id,
+            "recorded_at": utc(self.recorded_at),
+        }
+        tail = {"correlation_id": self.correlation_id, "causation_id": self.causation_id, "actor": self.actor}
+        return (
+            f"{_dumps(head)[:-1]},"
+            f'"data":{embeddable(self.data_text)},"metadata":{embeddable(self.metadata_text)},{_dumps(tail)[1:]}'
+        )
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def embeddable(text: str | bytes | None) -> str:
+    """Stored text as a JSON value on one line: itself if it is JSON, else {"base64": "…"}; null for None."""
+    if text is None:
+        return "null"
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if not is_json(text):
+        return _dumps({"base64": base64.b64encode(raw).decode()})
+    text = raw.decode()
+    # A line break can only stand between tokens in JSON, so a space means the same.
+    return text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
+
+
+def is_json(text: str | bytes) -> bool:
+    """Whether a text is one JSON value (RFC 8259), however deep or large its numbers; NaN and Infinity are not."""
+    try:
+        orjson.loads(text)
+        return True
+    except orjson.JSONDecodeError:
+        return _is_json_slowly(text)
+
+
+def _is_json_slowly(text: str | bytes) -> bool:
+    """What orjson declines may still be JSON: over 1,024 levels, lone surrogate escapes, numbers such as 1e400."""
+    from webapp.store.jsontext import scan
+
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        else:
+            text.encode()  # a surrogate that isn't written as an escape can't be stored
+    except UnicodeError:
+        return False
+    return scan(text)
+
+
+class PreparedEvent(NamedTuple):
+    """A checked event, ready for a row: its id in 16 bytes, texts as they will be stored."""
+
+    type: str
+    id: bytes
+    data_text: str
+    metadata_text: str
+    correlation_id: str | None
+    causation_id: str | None
+    actor: str | None
+    recorded_at: dt.datetime | None = None
+    """None for the database's clock, which is all that appends know; only an import brings a time of its own."""
+
+
+def prepare(event: NewEvent) -> PreparedEvent:
+    """The event with its texts made and everything checked; raises InvalidEvent with a sentence."""
+    type_ = checked_name(event.type, "event type", type_limit)
+    event_id = uuid7_bytes() if event.id is None else _to_uuid(event.id).bytes
+    data_text = _to_text(event.data, "data", type_)
+    metadata = event.metadata
+    if not metadata and (metadata is None or isinstance(metadata, Mapping)):
+        return PreparedEvent(type_, event_id, data_text, "{}", None, None, None)
+    metadata_text = _to_text(metadata, "metadata", type_)
+    if not isinstance(metadata, Mapping):
+        try:
+            metadata = parse_json(metadata_text)
+        except ValueError as error:
+            raise InvalidEvent(f"The metadata of {type_} can't be used: {error}.") from error
+        if not isinstance(metadata, dict):
+            raise InvalidEvent(f'The metadata of {type_} must be a JSON object, such as {{"actor": "ann"}}.')
+    get = metadata.get
+    return PreparedEvent(
+        type_, event_id, data_text, metadata_text,
+        _short(get("correlation_id"), "correlation_id"), _short(get("causation_id"), "causation_id"),
+        _short(get("actor"), "actor"),
+    )  # fmt: skip
+
+
+_refused_characters = re.compile("[\x00\ud800-\udfff]")
+
+
+def checked_name(name: str, what: str, limit: int) -> str:
+    """The name itself, if it is text of 1 to `limit` characters that every database can hold."""
+    if not isinstance(name, str) or not name:
+        raise InvalidEvent(f"The {what} must be text that isn't empty.")
+    if len(name) > limit:
+        raise InvalidEvent(f"The {what} “{name[:40]}…” has {len(name)} characters; at most {limit} fit.")
+    if _refused_characters.search(name):
+        raise InvalidEvent(f"The {what} {name!r} holds a character that databases refuse (NUL or a lone surrogate).")
+    return name
+
+
+def _to_uuid(value: uuid.UUID | str) -> uuid.UUID:
+    if isinstance(value, uuid.UUID):
+        return value
+    try:
+        return uuid.UUID(value)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InvalidEvent(f"The event id {value!r} is not a UUID. Leave it out and one is made.") from error
+
+
+def _short(value: Any, key: str) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else _dumps(value)
+    return checked_name(text, f"metadata “{key}”", id_limit)
+
+
+def _to_text(value: Any, part: str, type_: str) -> str:
+    """JSON text for a value; text and bytes are taken to be JSON already, and stored as they stand."""
+    if isinstance(value, bytes | bytearray):
+        try:
+            value = bytes(value).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvent(
+                f"The {part} of {type_} is bytes that aren't UTF-8. Give JSON text, or any JSON value."
+            ) from error
+    if not isinstance(value, str):
+        return encode(value, f"The {part} of {type_}")
+    if not is_json(value):
+        raise InvalidEvent(
+            f"The {part} of {type_} is text that is not JSON. Give JSON text (a plain string needs its quotes), or a value."
+        )
+    return value
+
+
+_orjson_options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def encode(value: Any, what: str = "The value") -> str:
+    """A JSON value as compact text; raises InvalidEvent for what JSON has no word for (NaN, sets, objects)."""
+    try:
+        text = orjson.dumps(value, option=_orjson_options)
+        if b"null" not in text:  # orjson writes NaN as null; nothing may be altered, so such a text is made again
+            return text.decode()
+    except (TypeError, RecursionError):
+        pass
+    try:
+        plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_to_plain)
+        plain.encode()
+        return plain
+    except UnicodeEncodeError:
+        # Lone surrogates have no UTF-8; escaped they can be stored and come back as they were.
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_to_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent(f"{what} can't be written as JSON: {error}.") from error
+
+
+def _to_plain(value: Any) -> Any:
+    """What orjson writes by itself and json doesn't."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    raise TypeError(f"{type(value).__name__} is no JSON type")
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """What events to keep; None means all. Ranges leave their edges out: after < position < before, since <= time < until.
+
+    `contains` is a text looked for in the stored payload, as it was written; `event_id` is the id of one event.
+    """
+
+    types: tuple[str, ...] = ()
+    aggregate_type: str | None = None
+    aggregate_id: str | None = None
+    correlation_id: str | None = None
+    actor: str | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    contains: str | None = None
+    event_id: str | None = None
+
+    def is_empty(self) -> bool:
+        """Whether everything passes."""
+        return self == _everything
+
+    def matches(self, event: RecordedEvent) -> bool:
+        """Whether an event passes, for sources that can't ask their database all of it."""
+        return (
+            (not self.types or event.type in self.types)
+            and (self.aggregate_type is None or event.aggregate_type == self.aggregate_type)
+            and (self.aggregate_id is None or event.aggregate_id == self.aggregate_id)
+            and (self.correlation_id is None or event.correlation_id == self.correlation_id)
+            and (self.actor is None or event.actor == self.actor)
+            and (self.since is None or event.recorded_at >= self.since)
+            and (self.until is None or event.recorded_at < self.until)
+            and (self.contains is None or self.contains in as_text(event.data_text))
+            and (self.event_id is None or event.id == self.event_id)
+        )
+
+
+def as_text(text: str | bytes | None) -> str:
+    """Stored text for eyes and for searching; bytes that aren't UTF-8 show as escapes."""
+    return text.decode(errors="backslashreplace") if isinstance(text, bytes) else text or ""
+
+
+_everything = EventFilter()

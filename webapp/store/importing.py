@@ -1,0 +1,71 @@
+"""How events that another store recorded get in: with their own times, under the same rules as any append."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from webapp.errors import InvalidEvent
+from webapp.store.appending import Appender, PreparedAppend
+from webapp.store.events import (
+    NewEvent,
+    RecordedEvent,
+    checked_name,
+    id_limit,
+    log_limit,
+    prepare,
+    type_limit,
+    utc,
+)  # fmt: skip
+from webapp.store.tables import logs
+
+
+def prepare_import(event: RecordedEvent) -> PreparedAppend:
+    """One recorded event, checked, as an append of its own; raises InvalidEvent with a sentence."""
+    where = f"{event.log}:{event.position}"
+    if event.data_text is None:
+        raise InvalidEvent(f"The event {where} comes without its payload. Read it with its payload to import it.")
+    if event.aggregate_type is None or event.aggregate_id is None:
+        raise InvalidEvent(f"The event {where} belongs to no aggregate. Give it a type and an id of one to import it.")
+    prepared = prepare(NewEvent(event.type, event.data_text, event.metadata_text, event.id))._replace(
+        correlation_id=event.correlation_id, causation_id=event.causation_id, actor=event.actor,
+        recorded_at=event.recorded_at,
+    )  # fmt: skip
+    return PreparedAppend(
+        checked_name(event.log, "log", log_limit),
+        checked_name(event.aggregate_type, "aggregate type", type_limit),
+        checked_name(event.aggregate_id, "aggregate id", id_limit),
+        [prepared],
+        None if event.version is None else event.version - 1,
+    )
+
+
+class Importer(Appender):
+    """An append whose events bring their times, which are checked under the log's counter."""
+
+    def _append_to_log(self, log: str, appends: list[tuple[int, PreparedAppend]]) -> dict[int, list[RecordedEvent]]:
+        clock = self._lock(log)[3]
+        last = self.connection.execute(sa.select(logs.c.recorded_at).where(logs.c.name == log)).scalar_one()
+        for _, append in appends:
+            for event in append.events:
+                last = _checked_time(log, event.type, event.recorded_at, last, clock)
+        return super()._append_to_log(log, appends)
+
+
+def _checked_time(
+    log: str, type_: str, time: dt.datetime | None, last: dt.datetime | None, clock: dt.datetime
+) -> dt.datetime:
+    if time is None:
+        raise InvalidEvent(f"A {type_} for the log {log} has no time. Append it, if it happens now.")
+    if last is not None and time < last:
+        raise InvalidEvent(
+            f"A {type_} of {utc(time)} can't come after the log {log}'s last event of {utc(last)}, "
+            "because time order is position order. Import oldest first, into a log of its own."
+        )
+    if time > clock:
+        raise InvalidEvent(
+            f"A {type_} for the log {log} is of {utc(time)}, but the database's clock says {utc(clock)}. "
+            "Set the clocks, or leave it out."
+        )
+    return time

@@ -1,0 +1,42 @@
+"""What revisions are written with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+from webapp.store import triggers
+from webapp.store.columns import table_arguments
+from webapp.store.dialects import dialect_for
+
+
+def create_table(
+    name: str,
+    *parts: sa.Column[Any] | sa.Constraint,
+    indexes: Mapping[str, Sequence[str]] | None = None,
+    **options: Any,
+) -> None:
+    """Makes a table and its indexes (name: columns), or what of it is missing.
+
+    On MySQL and MariaDB, where each statement commits by itself, a migration that was killed leaves what it had made.
+    """
+    op.create_table(name, *parts, if_not_exists=True, **options, **table_arguments)
+    made = set()
+    if not context.is_offline_mode():
+        made = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(name)}
+    for index, columns in (indexes or {}).items():
+        if index not in made:
+            op.create_index(index, name, list(columns))
+
+
+def create_triggers() -> None:
+    """Makes the triggers that refuse changes, those that are missing."""
+    if context.is_offline_mode():
+        wanted = triggers.create_triggers(op.get_context().dialect.name)
+    else:
+        wanted = triggers.missing_triggers(dialect_for(op.get_bind().dialect), op.get_bind())
+    for statement in wanted.values():
+        op.execute(sa.text(statement.replace(":", "\\:")))

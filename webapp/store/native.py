@@ -1,0 +1,356 @@
+"""The event store: appends under a dense counter per log, and the reference EventSource over its own tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from webapp.errors import AmbiguousLog, DuplicateKey, InvalidEvent, NotFound, TimedOut, WrongExpectedVersion
+from webapp.store import migrate as migrations
+from webapp.store.appending import Appender, PreparedAppend, prepare_append
+from webapp.store.catalog import Catalog
+from webapp.store.database import Database, page_seconds
+from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent
+from webapp.store.importing import Importer, prepare_import
+from webapp.store.reading import PageSize, fetch, pages
+from webapp.store.selecting import Selection
+from webapp.store.source import (
+    Aggregate,
+    AggregateType,
+    Capability,
+    Count,
+    DeadLetter,
+    EventType,
+    Log,
+    ProjectionStatus,
+    no_filter,
+)
+from webapp.store.tables import logs, streams, types
+
+_scan_rows = 20_000
+"""Rows looked at per statement when a filter has no index, so that a search can stop between statements."""
+
+
+class EventStore:
+    """Events in PostgreSQL, MySQL, MariaDB or SQLite. Thread-safe. `open` touches no table; `close` when done."""
+
+    layout = "projectionist"
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._catalog = Catalog()
+
+    @classmethod
+    def open(cls, url: str | URL, *, pool_size: int = 5) -> Self:
+        """The store at a SQLAlchemy URL or its short form; SQLite files are made when first written."""
+        return cls(Database(url, may_create=True, pool_size=pool_size))
+
+    @property
+    def dialect(self) -> str:
+        """The server's kind, for people to read."""
+        return self.database.dialect.name
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this source can do beyond reading events."""
+        return frozenset({Capability.append, Capability.rebuild, Capability.payload_search})
+
+    def migrate(self, *, with_triggers: bool = True) -> None:
+        """Makes or upgrades our tables; safe to repeat and to run from several processes at once."""
+        migrations.migrate(self.database, with_triggers=with_triggers)
+
+    def check(self) -> None:
+        """Raises NeedsMigration unless our tables are there in this version's form."""
+        migrations.check(self.database)
+
+    def close(self) -> None:
+        """Gives the connections back; the store can't be used after."""
+        self.database.close()
+
+    # --- appending --------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        events: Sequence[NewEvent],
+        *,
+        expected_version: int | None = None,
+        log: str = "main",
+    ) -> list[RecordedEvent]:
+        """The events as recorded, all or none, in one transaction.
+
+        `expected_version` None means any, 0 that the stream must be new; raises WrongExpectedVersion. Events whose ids
+        are all stored already with equal content come back as they are, whatever version is expected; raises
+        EventIdReused where only some are, or with other content. Deadlocks and lock timeouts are retried.
+        """
+        return self.append_many([Append(aggregate_type, aggregate_id, events, expected_version, log)])
+
+    def append_many(self, appends: Sequence[Append]) -> list[RecordedEvent]:
+        """Like append, for many streams of any logs in one transaction."""
+        prepared = [prepare_append(append) for append in appends]
+        _refuse_repeated_ids(prepared)
+        try:
+            return self._append(prepared, check_ids=False)
+        except (WrongExpectedVersion, DuplicateKey):
+            # Only now is it worth looking whether these very events are there already.
+            if all(event.id is None for append in appends for event in append.events):
+                raise
+            return self._append(prepared, check_ids=True)
+
+    def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
+        """Like append_many inside the caller's own transaction, which holds each log's counter until it commits."""
+        appender = Appender(self.database.dialect, connection, self._catalog)
+        return appender.run([prepare_append(append) for append in appends], check_ids=False)
+
+    def import_events(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+        """Events that another store recorded, appended with their own times, ids and actors, all or none.
+
+        Give them oldest first, in batches of a thousand or so; logs may be mixed. Positions are made here; a version
+        that an event brings must be its stream's next one, or WrongExpectedVersion is raised. Time order stays position
+        order: InvalidEvent for a time before the log's last or after the database's clock. A batch that was imported
+        already comes back as it is.
+        """
+        prepared = [prepare_import(event) for event in events]
+        _refuse_repeated_ids(prepared)
+        return self._append(prepared, check_ids=True, appender_type=Importer)
+
+    def _append(
+        self, prepared: Sequence[PreparedAppend], *, check_ids: bool, appender_type: type[Appender] = Appender
+    ) -> list[RecordedEvent]:
+        dialect = self.database.dialect
+
+        def work(connection: sa.Connection) -> tuple[list[RecordedEvent], Appender]:
+            appender = appender_type(dialect, connection, self._catalog)
+            return appender.run(prepared, check_ids=check_ids), appender
+
+        recorded, appender = self.database.retrying(work)
+        for learn in appender.learned:
+            learn()
+        return recorded
+
+    # --- logs -------------------------------------------------------------------------------------------------------
+
+    def head(self, log: str) -> int:
+        """The highest position of a log; raises NotFound."""
+        with self.database.reading() as connection:
+            return int(self._log_row(connection, log).head)
+
+    def settled_head(self, log: str) -> int:
+        """The highest position at or below which nothing more can appear: with a dense counter, the head."""
+        return self.head(log)
+
+    def _log_row(self, connection: sa.Connection, log: str) -> Any:
+        query = sa.select(logs.c.id, logs.c.head, logs.c.derived_from, logs.c.retired_at).where(logs.c.name == log)
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound("log", log)
+        return row
+
+    def logs(self) -> Sequence[Log]:
+        """All logs by name."""
+        return self._logs(sa.true())
+
+    def log(self, name: str) -> Log:
+        """One log; raises NotFound."""
+        found = self._logs(logs.c.name == name)
+        if not found:
+            raise NotFound("log", name)
+        return found[0]
+
+    def _logs(self, where: sa.ColumnElement[bool]) -> list[Log]:
+        first = (
+            sa.select(types.c.log_id, sa.func.min(types.c.first_at).label("first_at"))
+            .where(types.c.kind == "event").group_by(types.c.log_id).subquery()
+        )  # fmt: skip
+        query = (
+            sa.select(logs, first.c.first_at)
+            .join_from(logs, first, first.c.log_id == logs.c.id, isouter=True)
+            .where(where).order_by(logs.c.name)
+        )  # fmt: skip
+        with self.database.reading() as connection:
+            return [
+                Log(
+                    name=row.name,
+                    head=row.head,
+                    settled_head=row.head,
+                    count=Count(row.head),
+                    strategy="dense",
+                    derived_from=row.derived_from,
+                    is_retired=row.retired_at is not None,
+                    first_at=row.first_at,
+                    last_at=row.recorded_at,
+                    details={"streams": row.streams},
+                )
+                for row in connection.execute(query)
+            ]
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def read_log(
+        self,
+        log: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = 1000,
+        newest_first: bool = False,
+        where: EventFilter = no_filter,
+        with_payload: bool = True,
+        seconds: float | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Events with after < position < before that pass the filter, by position; see EventSource.read_log.
+
+        With `seconds` a search for which there is no index raises TimedOut after about that long, with `reached`.
+        """
+        dialect, size = self.database.dialect, PageSize()
+        with self.database.reading() as connection:
+            row = self._log_row(connection, log)
+            selection = Selection.make(dialect, connection, row.id, row.head, after, before, where)
+        if selection is None:
+            return
+        found, ends_at = 0, None if seconds is None else dt.datetime.now() + dt.timedelta(seconds=seconds)
+        while limit is None or found < limit:
+            rows = size.rows if limit is None else min(size.rows, limit - found)
+            window = selection.window(_scan_rows, newest_first)
+            with self.database.reading(page_seconds if seconds is None else max(1.0, seconds)) as connection:
+                events = fetch(
+                    dialect, connection, self._catalog, window.sql, window.values,
+                    order=f"e.position{' DESC' if newest_first else ''}", limit=rows, with_payload=with_payload,
+                )  # fmt: skip
+            yield from events
+            found += len(events)
+            size.learn(events)
+            reached = events[-1].position if len(events) == rows else window.edge
+            if not selection.move(reached, newest_first):
+                return
+            if ends_at is not None and dt.datetime.now() > ends_at and (limit is None or found < limit):
+                raise TimedOut(f"The search reached position {reached} before its time was up.", reached)
+
+    def read_stream(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        *,
+        log: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+        with_payload: bool = True,
+    ) -> Iterator[RecordedEvent]:
+        """One aggregate's events with version > after, by version; raises AmbiguousLog if several logs hold it."""
+        dialect, size = self.database.dialect, PageSize()
+        query = (
+            sa.select(streams.c.id, logs.c.name)
+            .join_from(streams, types, types.c.id == streams.c.type_id).join(logs, logs.c.id == types.c.log_id)
+            .where(types.c.name == aggregate_type, types.c.kind == "aggregate", streams.c.aggregate_id == aggregate_id)
+        )  # fmt: skip
+        if log is not None:
+            query = query.where(logs.c.name == log)
+        with self.database.reading() as connection:
+            found = connection.execute(query.order_by(logs.c.name)).all()
+        if len(found) > 1:
+            raise AmbiguousLog(aggregate_type, aggregate_id, [row.name for row in found])
+        if not found:
+            return
+        for rows in pages(limit, size):
+            with self.database.reading() as connection:
+                events = fetch(
+                    dialect, connection, self._catalog, "e.stream_id = {p} AND e.version > {p}", [found[0].id, after],
+                    order="e.version", limit=rows, with_payload=with_payload,
+                )  # fmt: skip
+            yield from events
+            if len(events) < rows:
+                return
+            after = events[-1].version or after
+            size.learn(events)
+
+    def event(self, log: str, position: int) -> RecordedEvent:
+        """One event whole; raises NotFound."""
+        if 0 < position < 2**63:
+            with self.database.reading() as connection:
+                row = self._log_row(connection, log)
+                found = fetch(
+                    self.database.dialect,
+                    connection,
+                    self._catalog,
+                    "e.log_id = {p} AND e.position = {p}",
+                    [row.id, position],
+                )
+            if found:
+                return found[0]
+        raise NotFound("event", f"{log}:{position}")
+
+    # --- types and aggregates ---------------------------------------------------------------------------------------
+
+    def event_types(self) -> Sequence[EventType]:
+        """All types of events by log and name, counted as they came."""
+        return [
+            EventType(row.log, row.name, Count(row.total), row.first_at, row.last_at)
+            for row in self._types("event")
+            if row.total
+        ]
+
+    def aggregate_types(self) -> Sequence[AggregateType]:
+        """All types of aggregates by log and name, counted as they came."""
+        return [
+            AggregateType(row.log, row.name, Count(row.total), row.last_at)
+            for row in self._types("aggregate")
+            if row.total
+        ]
+
+    def _types(self, kind: str) -> Sequence[sa.Row[tuple[object, ...]]]:
+        query = (
+            sa.select(types, logs.c.name.label("log")).join_from(types, logs, logs.c.id == types.c.log_id)
+            .where(types.c.kind == kind).order_by(logs.c.name, types.c.name)
+        )  # fmt: skip
+        with self.database.reading() as connection:
+            return connection.execute(query).all()
+
+    def aggregates(
+        self,
+        aggregate_type: str,
+        *,
+        log: str | None = None,
+        after_id: str | None = None,
+        prefix: str = "",
+        limit: int = 50,
+    ) -> Sequence[Aggregate]:
+        """Aggregates of a type in byte order of id (then log), after one id, by prefix."""
+        from webapp.store.aggregates_list import list_aggregates
+
+        with self.database.reading() as connection:
+            return list_aggregates(self.database.dialect, connection, aggregate_type, log, after_id, prefix, limit)
+
+    # --- what lies beside events ------------------------------------------------------------------------------------
+
+    def projections(self) -> Sequence[ProjectionStatus]:
+        """Every projection that has a checkpoint in this database, by name."""
+        return []
+
+    def dead_letters(self, *, before: str | None = None, limit: int = 50) -> Sequence[DeadLetter]:
+        """None: our projections stop at an event that fails, so nothing is set aside."""
+        return []
+
+    def dead_letter(self, id: str) -> DeadLetter:
+        """Raises NotFound."""
+        raise NotFound("dead letter", id)
+
+    def read_model_tables(self) -> Sequence[str]:
+        """Tables in this database that projections fill, by name."""
+        return []
+
+
+def _refuse_repeated_ids(prepared: Iterable[PreparedAppend]) -> None:
+    seen = set()
+    for append in prepared:
+        for event in append.events:
+            if event.id in seen:
+                raise InvalidEvent(
+                    f"The event id {uuid.UUID(bytes=event.id)} stands twice in one append. Give each event its own id."
+                )
+            seen.add(event.id)

@@ -1,0 +1,116 @@
+"""How events come out: keyset pages through the driver's own cursor, decoded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.store.catalog import Catalog, Names
+from webapp.store.dialects import Dialect
+from webapp.store.events import RecordedEvent
+
+columns = (
+    "log_id", "position", "stream_id", "version", "type_id", "id", "recorded_at",
+    "correlation_id", "causation_id", "actor", "data", "metadata",
+)  # fmt: skip
+kinds = ("int4", "int8", "int8", "int8", "int4", "uuid", "timestamptz", "varchar", "varchar", "varchar", "text", "text")
+_whole = f"SELECT {', '.join(f'e.{column}' for column in columns)} FROM projectionist_events e WHERE "
+_without_payload = _whole.replace("e.data, e.metadata", "NULL, NULL")
+
+
+class StoredEvent(RecordedEvent):
+    """A recorded event over a row of our table: making one costs next to nothing, fields are looked up when asked for."""
+
+    __slots__ = ("_names", "_row")
+
+    def __init__(self, row: tuple[Any, ...], names: Names) -> None:
+        self._row = row
+        self._names = names
+
+
+def _lookups() -> dict[str, Callable[[Any], Any]]:
+    def at(index: int) -> Callable[[Any], Any]:
+        return lambda event: event._row[index]
+
+    return {
+        "log": lambda event: event._names.logs[event._row[0]],
+        "position": at(1),
+        "aggregate_type": lambda event: event._names.types[event._names.streams[event._row[2]][0]],
+        "aggregate_id": lambda event: event._names.streams[event._row[2]][1],
+        "version": at(3),
+        "type": lambda event: event._names.types[event._row[4]],
+        "raw_id": at(5),
+        "_recorded_at": at(6),
+        "correlation_id": at(7),
+        "causation_id": at(8),
+        "actor": at(9),
+        "data_text": at(10),
+        "metadata_text": at(11),
+    }
+
+
+for _name, _lookup in _lookups().items():
+    # Set from outside, so that type checkers see the fields of RecordedEvent, which these stand in for.
+    setattr(StoredEvent, _name, property(_lookup))
+
+
+def fetch(
+    dialect: Dialect,
+    connection: sa.Connection,
+    catalog: Catalog,
+    where: str,
+    values: Sequence[Any],
+    *,
+    order: str = "",
+    limit: int | None = None,
+    with_payload: bool = True,
+) -> list[RecordedEvent]:
+    """The events of one statement; `where` marks its values by {p}."""
+    sql = (_whole if with_payload else _without_payload) + where.replace("{p}", dialect.parameter)
+    if order:
+        sql += f" ORDER BY {order}"
+    if limit is not None:
+        sql += f" LIMIT {int(limit)}"
+    cursor = connection.connection.cursor()
+    cursor.execute(sql, tuple(values))
+    rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]
+    if not rows:
+        return []
+    names = catalog.learn_names(dialect, connection, rows)
+    return [StoredEvent(row, names) for row in rows]
+
+
+def read_by_id(
+    dialect: Dialect, connection: sa.Connection, catalog: Catalog, ids: Sequence[bytes]
+) -> list[RecordedEvent]:
+    """The recorded events of these ids (16 bytes each), whole, in no order."""
+    marks = ", ".join(["{p}"] * len(ids))
+    return fetch(dialect, connection, catalog, f"e.id IN ({marks})", [dialect.encode_id(event_id) for event_id in ids])
+
+
+class PageSize:
+    """How many rows the next page may have, so that a page of large payloads doesn't fill the memory."""
+
+    smallest, largest, bytes_wanted = 8, 2000, 8_000_000
+
+    def __init__(self) -> None:
+        self.rows = 250
+
+    def learn(self, events: Sequence[RecordedEvent]) -> None:
+        """Looks at the page just read, at every 16th event of it, and grows or shrinks."""
+        sample = events[::16]
+        size = sum(len(event.data_text or "") + len(event.metadata_text or "") for event in sample)
+        mean = size / max(1, len(sample)) + 1
+        self.rows = int(min(self.largest, self.rows * 4, max(self.smallest, self.bytes_wanted / mean)))
+
+
+def pages(limit: int | None, size: PageSize) -> Iterator[int]:
+    """Numbers of rows to ask for, page after page, until `limit` (None: for ever); the caller stops at a short page."""
+    left = limit
+    while left is None or left > 0:
+        rows = size.rows if left is None else min(size.rows, left)
+        yield rows
+        if left is not None:
+            left -= rows

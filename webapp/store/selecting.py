@@ -1,0 +1,159 @@
+"""A filter as SQL over one log: what an index can answer, and windows of positions for what none can."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.store.dialects import Dialect
+from webapp.store.events import EventFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One statement's condition; `edge` is the last position it looks at."""
+
+    sql: str
+    values: Sequence[Any]
+    edge: int
+
+
+@dataclass(slots=True)
+class Selection:
+    """The events left to read in one log: after < position < before, plus conditions."""
+
+    log_id: int
+    after: int
+    before: int
+    conditions: list[str] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    needs_scan: bool = False
+
+    @classmethod
+    def make(
+        cls,
+        dialect: Dialect,
+        connection: sa.Connection,
+        log_id: int,
+        head: int,
+        after: int,
+        before: int | None,
+        where: EventFilter,
+    ) -> Selection | None:
+        """The selection, or None where it is plain that nothing can match."""
+        lookup = _Lookup(dialect, connection, log_id, head)
+        selection = cls(log_id, max(0, after), head + 1 if before is None else min(before, head + 1))
+        if where.since is not None:
+            selection.after = max(selection.after, lookup.last_before(where.since))
+        if where.until is not None:
+            selection.before = min(selection.before, lookup.last_before(where.until) + 1)
+        if where.types:
+            ids = lookup.type_ids("event", where.types)
+            if not ids:
+                return None
+            selection.add(f"e.type_id IN ({', '.join(['{p}'] * len(ids))})", ids, is_indexed=len(ids) == 1)
+        if where.aggregate_type is not None:
+            ids = lookup.type_ids("aggregate", [where.aggregate_type])
+            if not ids:
+                return None
+            if where.aggregate_id is None:
+                selection.add(
+                    "e.stream_id IN (SELECT id FROM projectionist_streams WHERE type_id = {p})", ids, is_indexed=False
+                )
+            else:
+                stream = lookup.stream_id(ids[0], where.aggregate_id)
+                if stream is None:
+                    return None
+                selection.add("e.stream_id = {p}", [stream])
+        elif where.aggregate_id is not None:
+            selection.add(
+                "e.stream_id IN (SELECT s.id FROM projectionist_streams s JOIN projectionist_types t ON t.id = s.type_id "
+                "WHERE t.log_id = {p} AND s.aggregate_id = {p})",
+                [log_id, where.aggregate_id],
+            )
+        if where.correlation_id is not None:
+            selection.add("e.correlation_id = {p}", [where.correlation_id])
+        if where.actor is not None:
+            selection.add("e.actor = {p}", [where.actor], is_indexed=False)
+        if where.event_id is not None:
+            event_id = to_uuid(where.event_id)
+            if event_id is None:
+                return None
+            selection.add("e.id = {p}", [dialect.encode_id(event_id.bytes)])
+        if where.contains is not None:
+            selection.add(dialect.contains("e.data"), [where.contains], is_indexed=False)
+        return selection if selection.after + 1 < selection.before else None
+
+    def add(self, sql: str, values: Sequence[Any], *, is_indexed: bool = True) -> None:
+        """One more condition; a single indexed one spares the windows."""
+        self.needs_scan = not is_indexed and (self.needs_scan or not self.conditions)
+        self.conditions.append(sql)
+        self.values.extend(values)
+
+    def window(self, rows: int, newest_first: bool) -> Window:
+        """The next statement's condition: all that is left, or `rows` positions of it where no index helps."""
+        after, before = self.after, self.before
+        if self.needs_scan:
+            if newest_first:
+                after = max(after, before - 1 - rows)
+            else:
+                before = min(before, after + 1 + rows)
+        sql = " AND ".join(["e.log_id = {p}", "e.position > {p}", "e.position < {p}", *self.conditions])
+        return Window(sql, [self.log_id, after, before, *self.values], after + 1 if newest_first else before - 1)
+
+    def move(self, reached: int, newest_first: bool) -> bool:
+        """Leaves everything up to `reached` behind; False when nothing is left."""
+        if newest_first:
+            self.before = reached
+        else:
+            self.after = reached
+        return self.after + 1 < self.before
+
+
+def to_uuid(text: str) -> uuid.UUID | None:
+    """The UUID that a text writes, None if it's something else."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+class _Lookup:
+    def __init__(self, dialect: Dialect, connection: sa.Connection, log_id: int, head: int) -> None:
+        self.dialect = dialect
+        self.cursor = connection.connection.cursor()
+        self.log_id = log_id
+        self.head = head
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        self.cursor.execute(sql.replace("{p}", self.dialect.parameter), tuple(values))
+        return list(self.cursor.fetchall())
+
+    def type_ids(self, kind: str, names: Sequence[str]) -> list[int]:
+        marks = ", ".join(["{p}"] * len(names))
+        sql = f"SELECT id FROM projectionist_types WHERE log_id = {{p}} AND kind = {{p}} AND name IN ({marks})"
+        return [row[0] for row in self._rows(sql, [self.log_id, kind, *names])]
+
+    def stream_id(self, type_id: int, aggregate_id: str) -> int | None:
+        sql = "SELECT id FROM projectionist_streams WHERE type_id = {p} AND aggregate_id = {p}"
+        rows = self._rows(sql, [type_id, aggregate_id])
+        return rows[0][0] if rows else None
+
+    def last_before(self, moment: dt.datetime) -> int:
+        """The last position recorded before a moment, 0 if none: time order is position order, so halving finds it."""
+        low, high = 0, self.head  # position `low` is before the moment (or 0), everything above `high` is not
+        sql = "SELECT recorded_at < {p} FROM projectionist_events WHERE log_id = {p} AND position = {p}"
+        time = self.dialect.encode_time(moment.astimezone(dt.UTC))
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = self._rows(sql, [time, self.log_id, middle])
+            if rows and rows[0][0]:
+                low = middle
+            else:
+                high = middle - 1
+        return low
