@@ -1,0 +1,55 @@
+# Python 3.11 or newer; another one: make test PYTHON=python3.12
+PYTHON ?= python3
+# What pytest gets: make test ARGS="tests/store -k append"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check
+
+help:
+	@echo 'make run    serve the demo shop on http://127.0.0.1:$${PORT:-8000}'
+	@echo 'make test   run every test against real servers (ARGS="…" for a part)'
+	@echo 'make bench  measure against the raw drivers and against eventsourcing'
+	@echo 'make check  linters, types and import rules'
+
+# The demo store in ./.projectionist, served and followed live.
+run: .venv/.runs
+	@exec .venv/bin/projectionist demo --serve
+
+# Real PostgreSQL, MariaDB, MySQL and Chromium, installed if missing, running for this command only.
+test: .venv/.tests
+	@.venv/bin/python -m tests.servers run -- .venv/bin/python -m pytest $(ARGS)
+
+# The same servers with durable settings.
+bench: .venv/.benches
+	@.venv/bin/python -m tests.servers run --durable -- .venv/bin/python -m bench $(ARGS)
+
+check: .venv/.tests
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+# --- the virtual environment, made anew when pyproject.toml changes -------------------------------------------------
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Python 3.11 or newer is needed: make test PYTHON=/path/of/python3.11'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'Python can make no virtual environment; as root, run: apt-get install python3-venv'; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+install = @echo 'Installing into .venv …'; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable
+
+.venv/.runs: pyproject.toml | .venv/bin/python
+	$(install) .
+	@touch $@
+
+.venv/.tests: pyproject.toml | .venv/bin/python
+	$(install) '.[test]'
+	@touch $@ .venv/.runs
+
+.venv/.benches: pyproject.toml | .venv/bin/python
+	$(install) '.[bench]'
+	@touch $@ .venv/.runs

@@ -1,0 +1,1 @@
+"""The tests of Projectionist; `make test` runs them against real servers (tests/servers)."""
