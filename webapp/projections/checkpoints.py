@@ -1,0 +1,235 @@
+"""How far a projection got, who may go on with it, and which generation readers see: rows in the target's database.
+
+Every batch ends by moving its checkpoint under the owner's epoch. A worker that was stalled past its lease finds another
+epoch there, and its whole batch rolls back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from webapp.errors import LeaseLost, NotFound
+from webapp.projections.projection import Projection
+from webapp.projections.tables import checkpoints, projections, skips
+from webapp.store.dialects import Dialect
+
+lease_seconds = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionRow:
+    """A projection as its database remembers it; `failure` is a dict of log, position, message, traceback, at."""
+
+    name: str
+    status: str
+    generation: int
+    swapping_to: int | None
+    tables: tuple[str, ...]
+    derived_log: str | None
+    failure: dict[str, Any] | None
+    updated_at: dt.datetime
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """How far one generation got: the last position done by log, the projection's state, events counted."""
+
+    projection: str
+    generation: int
+    positions: dict[str, int]
+    state: dict[str, Any]
+    done: int
+    fingerprint: str
+    replay_id: int | None = None
+    owner: str | None = None
+    epoch: int = 0
+    lease_expires_at: dt.datetime | None = None
+    updated_at: dt.datetime | None = None
+    skipped: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+
+
+def _projection_row(row: Any) -> ProjectionRow:
+    failure = json.loads(row.failure) if row.failure else None
+    tables = tuple(json.loads(row.tables))
+    return ProjectionRow(
+        row.name, row.status, row.generation, row.swapping_to, tables, row.derived_log, failure, row.updated_at
+    )
+
+
+def _checkpoint(row: Any) -> Checkpoint:
+    return Checkpoint(
+        row.projection, row.generation, json.loads(row.positions), json.loads(row.state), row.done, row.fingerprint,
+        row.replay_id, row.owner, row.epoch, row.lease_expires_at, row.updated_at,
+    )  # fmt: skip
+
+
+def find_projection(connection: sa.Connection, name: str, *, lock: bool = False) -> ProjectionRow | None:
+    """The projection's row, None if it was never started here; `lock` holds it until commit."""
+    query = sa.select(projections).where(projections.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else _projection_row(row)
+
+
+def list_projections(connection: sa.Connection) -> list[ProjectionRow]:
+    """All projections started here, by name."""
+    return [_projection_row(row) for row in connection.execute(sa.select(projections).order_by(projections.c.name))]
+
+
+def find_checkpoint(connection: sa.Connection, name: str, generation: int) -> Checkpoint | None:
+    """One generation's checkpoint with the events it skips, None if there is no such generation."""
+    query = sa.select(checkpoints).where(checkpoints.c.projection == name, checkpoints.c.generation == generation)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    checkpoint = _checkpoint(row)
+    skipped = sa.select(skips.c.log, skips.c.position).where(skips.c.projection == name)
+    checkpoint.skipped = frozenset((row.log, row.position) for row in connection.execute(skipped))
+    return checkpoint
+
+
+def list_checkpoints(connection: sa.Connection) -> list[Checkpoint]:
+    """All generations' checkpoints."""
+    query = sa.select(checkpoints).order_by(checkpoints.c.projection, checkpoints.c.generation)
+    return [_checkpoint(row) for row in connection.execute(query)]
+
+
+def start_projection(connection: sa.Connection, dialect: Dialect, projection: Projection) -> None:
+    """Records a projection that is new here, at generation 1 before the first event."""
+    now = dialect.clock(connection)
+    connection.execute(
+        sa.insert(projections).values(
+            name=projection.name, status="running", generation=1, tables=table_names(projection), updated_at=now
+        )
+    )
+    add_checkpoint(connection, dialect, projection, 1)
+
+
+def add_checkpoint(
+    connection: sa.Connection, dialect: Dialect, projection: Projection, generation: int, replay_id: int | None = None
+) -> None:
+    """Records a generation that stands before the first event."""
+    connection.execute(
+        sa.insert(checkpoints).values(
+            projection=projection.name, generation=generation, positions="{}", state="{}", done=0,
+            fingerprint=projection.fingerprint(), replay_id=replay_id, epoch=0, updated_at=dialect.clock(connection),
+        )
+    )  # fmt: skip
+
+
+def remove_checkpoint(connection: sa.Connection, name: str, generation: int) -> None:
+    """Forgets a generation."""
+    connection.execute(
+        sa.delete(checkpoints).where(checkpoints.c.projection == name, checkpoints.c.generation == generation)
+    )
+
+
+def remove_projection(connection: sa.Connection, name: str) -> None:
+    """Forgets a projection with all generations and skips."""
+    connection.execute(sa.delete(checkpoints).where(checkpoints.c.projection == name))
+    connection.execute(sa.delete(skips).where(skips.c.projection == name))
+    connection.execute(sa.delete(projections).where(projections.c.name == name))
+
+
+def change_projection(connection: sa.Connection, dialect: Dialect, name: str, **values: Any) -> None:
+    """Sets columns of a projection's row; raises NotFound."""
+    if "failure" in values and values["failure"] is not None:
+        values["failure"] = json.dumps(values["failure"])
+    values["updated_at"] = dialect.clock(connection)
+    if connection.execute(sa.update(projections).where(projections.c.name == name).values(**values)).rowcount != 1:
+        raise NotFound("projection", name)
+
+
+def table_names(projection: Projection) -> str:
+    """The names of its tables, as the row keeps them."""
+    return json.dumps([table.name for table in projection.tables])
+
+
+def claim_lease(connection: sa.Connection, dialect: Dialect, name: str, generation: int, owner: str) -> int | None:
+    """The new epoch under which `owner` may work on a generation, None while somebody else's lease runs."""
+    now = dialect.clock(connection)
+    free = sa.or_(checkpoints.c.owner.is_(None), checkpoints.c.owner == owner, checkpoints.c.lease_expires_at < now)
+    changed = connection.execute(
+        sa.update(checkpoints)
+        .where(checkpoints.c.projection == name, checkpoints.c.generation == generation, free)
+        .values(
+            owner=owner, epoch=checkpoints.c.epoch + 1, lease_expires_at=now + dt.timedelta(seconds=lease_seconds)
+        )
+    ).rowcount  # fmt: skip
+    if changed != 1:
+        return None
+    query = sa.select(checkpoints.c.epoch)
+    query = query.where(checkpoints.c.projection == name, checkpoints.c.generation == generation)
+    return int(connection.execute(query).scalar_one())
+
+
+def move_checkpoint(
+    connection: sa.Connection,
+    dialect: Dialect,
+    checkpoint: Checkpoint,
+    positions: Mapping[str, int],
+    state: Mapping[str, Any],
+    done: int,
+) -> None:
+    """Records a batch's end and renews the lease; raises LeaseLost if another worker has taken over."""
+    now = dialect.clock(connection)
+    changed = connection.execute(
+        sa.update(checkpoints)
+        .where(
+            checkpoints.c.projection == checkpoint.projection,
+            checkpoints.c.generation == checkpoint.generation,
+            checkpoints.c.owner == checkpoint.owner,
+            checkpoints.c.epoch == checkpoint.epoch,
+        )
+        .values(
+            positions=json.dumps(dict(positions)),
+            state=json.dumps(dict(state)),
+            done=done,
+            updated_at=now,
+            lease_expires_at=now + dt.timedelta(seconds=lease_seconds),
+        )
+    ).rowcount
+    if changed != 1:
+        raise LeaseLost(f"Another worker has taken {checkpoint.projection} over, so this batch was rolled back.")
+
+
+def release_lease(connection: sa.Connection, name: str, generation: int, owner: str, epoch: int) -> None:
+    """Gives a lease back, if it's still this owner's, so that another worker needn't wait for its end."""
+    connection.execute(
+        sa.update(checkpoints)
+        .where(
+            checkpoints.c.projection == name, checkpoints.c.generation == generation,
+            checkpoints.c.owner == owner, checkpoints.c.epoch == epoch,
+        )
+        .values(owner=None, lease_expires_at=None)
+    )  # fmt: skip
+
+
+def skip_event(
+    connection: sa.Connection, dialect: Dialect, name: str, log: str, position: int, reason: str, skipped_by: str | None
+) -> None:
+    """Records that a projection shall leave an event out, and why."""
+    connection.execute(
+        sa.insert(skips).values(
+            projection=name, log=log, position=position, reason=reason, skipped_by=skipped_by,
+            skipped_at=dialect.clock(connection),
+        )
+    )  # fmt: skip
+
+
+def list_skips(connection: sa.Connection, name: str) -> list[Any]:
+    """Rows (log, position, reason, skipped_by, skipped_at) of the events a projection leaves out, oldest first."""
+    return list(
+        connection.execute(sa.select(skips).where(skips.c.projection == name).order_by(skips.c.log, skips.c.position))
+    )
+
+
+def count_skips(connection: sa.Connection) -> dict[str, int]:
+    """How many events each projection leaves out, for those that leave any out."""
+    query = sa.select(skips.c.projection, sa.func.count()).group_by(skips.c.projection)
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -1,0 +1,44 @@
+"""The events a projection reads next: its logs merged by time of recording, batch by batch."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Mapping
+
+from webapp.errors import NotFound
+from webapp.projections.projection import Projection
+from webapp.store.events import RecordedEvent
+from webapp.store.native import EventStore
+
+
+def settled_heads(store: EventStore, projection: Projection) -> dict[str, int]:
+    """The settled head of each log that the projection reads; 0 for one that has no event yet."""
+    heads = {}
+    for log in projection.logs:
+        try:
+            heads[log] = store.settled_head(log)
+        except NotFound:
+            heads[log] = 0
+    return heads
+
+
+def next_events(
+    store: EventStore, positions: Mapping[str, int], up_to: Mapping[str, int], limit: int
+) -> tuple[list[RecordedEvent], dict[str, int]]:
+    """Up to `limit` events with position < event <= up_to, and the positions that are done with them.
+
+    Several logs are merged by (recorded_at, log, position). What can't be known yet isn't waited for: an event that is
+    recorded later in one log comes later, whatever its time.
+    """
+    behind = [(log, positions.get(log, 0), edge) for log, edge in up_to.items() if positions.get(log, 0) < edge]
+    feeds = [store.read_log(log, after=position, before=edge + 1, limit=limit) for log, position, edge in behind]
+    if len(feeds) == 1:
+        events = list(feeds[0])
+    else:
+        merged = heapq.merge(*feeds, key=lambda event: (event.recorded_at, event.log, event.position))
+        events = list(itertools.islice(merged, limit))
+    reached = dict(positions)
+    for event in events:
+        reached[event.log] = event.position
+    return events, reached

@@ -1,0 +1,129 @@
+"""What a projection is: where its events come from, what each of them does, and the tables they fill."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from webapp.errors import InvalidDefinition
+from webapp.store.events import RecordedEvent
+
+if TYPE_CHECKING:
+    from webapp.projections.batch import Context
+
+Handler = Callable[[RecordedEvent, "Context"], None]
+_name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+_table_name = re.compile(r"[a-z][a-z0-9_]{0,44}")
+
+
+class Table:
+    """A table that a projection fills: a name and SQLAlchemy columns, at least one of them a primary key.
+
+    Numeric columns without a value start at 0 when incremented; others start as NULL or their `default`.
+    """
+
+    def __init__(self, name: str, *columns: sa.Column[Any]) -> None:
+        if not _table_name.fullmatch(name) or name.startswith("projectionist_"):
+            raise InvalidDefinition(
+                f"“{name}” can't name a read model's table: use at most 45 of a–z, 0–9 and _, beginning with a letter, "
+                "and not with projectionist_."
+            )
+        self.name = name
+        self.columns = columns
+        self.key = tuple(column.name for column in columns if column.primary_key)
+        if not self.key:
+            raise InvalidDefinition(f"The table {name} has no key. Give one or more columns primary_key=True.")
+
+    def physical(self, name: str) -> sa.Table:
+        """A SQLAlchemy table with these columns under another name, for one generation."""
+        return sa.Table(name, sa.MetaData(), *(column._copy() for column in self.columns), mysql_engine="InnoDB",
+                        mysql_charset="utf8mb4", mariadb_engine="InnoDB", mariadb_charset="utf8mb4")  # fmt: skip
+
+    def shadow_name(self, generation: int) -> str:
+        """The name of a generation's table while it doesn't serve."""
+        return f"{self.name}__g{generation}"
+
+    def describe(self) -> str:
+        """Name and columns as text, for the fingerprint."""
+        return f"{self.name}({', '.join(f'{c.name} {c.type!r} {c.primary_key} {c.default}' for c in self.columns)})"
+
+
+class Projection:
+    """A read model kept up to date from events.
+
+    `logs` are read in order of position each, several of them merged by time of recording. `tables` live in the
+    store's own database, so that a batch's rows and its checkpoint commit together: each event counts exactly once.
+    `emits` is True for a projection that records derived events into a log of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        logs: Sequence[str] = ("main",),
+        tables: Sequence[Table] = (),
+        emits: bool = False,
+        batch_size: int = 2000,
+        description: str = "",
+    ) -> None:
+        if not _name.fullmatch(name):
+            raise InvalidDefinition(
+                f"“{name}” can't name a projection: use at most 50 letters, digits, _ and -, beginning with a letter."
+            )
+        if not logs:
+            raise InvalidDefinition(f"The projection {name} reads no log. Name at least one.")
+        self.name = name
+        self.logs = tuple(logs)
+        self.tables = tuple(tables)
+        self.emits = emits
+        self.batch_size = batch_size
+        self.description = description
+        self.handlers: dict[str, Handler] = {}
+        self.catch_all: Handler | None = None
+        names = [table.name for table in self.tables]
+        if len(set(names)) < len(names):
+            raise InvalidDefinition(f"The projection {name} names a table twice: {', '.join(sorted(names))}.")
+
+    def on(self, *types: str) -> Callable[[Handler], Handler]:
+        """Marks a function as the handler of events of these types; "*" is for all that have no handler of their own."""
+
+        def register(handler: Handler) -> Handler:
+            for type_ in types:
+                if type_ in self.handlers or (type_ == "*" and self.catch_all):
+                    raise InvalidDefinition(f"The projection {self.name} has two handlers for {type_}. Keep one.")
+                if type_ == "*":
+                    self.catch_all = handler
+                else:
+                    self.handlers[type_] = handler
+            return handler
+
+        return register
+
+    def handler(self, type_: str) -> Handler | None:
+        """The handler for events of a type, None if the projection leaves them alone."""
+        return self.handlers.get(type_, self.catch_all)
+
+    @property
+    def derived_log(self) -> str:
+        """The log that this projection's events go to the first time; a later one of the name gets a number."""
+        return f"derived-{self.name}"
+
+    def fingerprint(self) -> str:
+        """A hash of the definition and the handlers' source: another one means "built by older code, rebuild?"."""
+        parts = [self.name, *self.logs, *(table.describe() for table in self.tables), str(self.emits)]
+        for type_, handler in sorted([*self.handlers.items(), *([("*", self.catch_all)] if self.catch_all else [])]):
+            parts += [type_, _source(handler)]
+        return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+
+
+def _source(handler: Handler) -> str:
+    try:
+        return inspect.getsource(handler)
+    except (OSError, TypeError):  # typed at a prompt, or a callable object
+        code = getattr(handler, "__code__", None)
+        return repr((code.co_code, code.co_consts)) if code else repr(type(handler))
