@@ -1,0 +1,143 @@
+"""The background of a process: takes queued replays, and follows live where asked to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from webapp.accounts.home import Home
+from webapp.domain import Domain
+from webapp.errors import NotFound, ProjectionistError
+from webapp.projections.follower import Follower, worker_name
+from webapp.replay import jobs
+from webapp.replay.jobs import ReplayJob
+from webapp.replay.runner import JobRunner
+from webapp.store.native import EventStore
+
+log = logging.getLogger(__name__)
+_poll_seconds = 1.0
+_follow_seconds = 0.25
+_retry_seconds = 5.0
+
+
+class Worker:
+    """Threads that run replays, and with `follow` names of stores also every projection of the domain over them.
+
+    `open_store` gives a store that can be appended to and hold projections; it raises a ProjectionistError otherwise.
+    Start it after any fork; `stop` lets batches in hand commit.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        domain: Domain,
+        open_store: Callable[[str], EventStore],
+        *,
+        follow: tuple[str, ...] = (),
+        concurrent_replays: int = 2,
+    ) -> None:
+        self.home = home
+        self.domain = domain
+        self.open_store = open_store
+        self.follow = follow
+        self.name = worker_name()
+        self._slots = threading.Semaphore(concurrent_replays)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Starts the threads; once."""
+        self._spawn("replays", self._take_replays)
+        for store in self.follow:
+            self._spawn(f"follow {store}", self._follow_store, store)
+
+    def stop(self, timeout_seconds: float = 8.0) -> bool:
+        """Asks all threads to end after the batch in hand and waits; False if one is still busy."""
+        self._stopping.set()
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(timeout_seconds)
+        return not any(thread.is_alive() for thread in threads)
+
+    def _spawn(self, name: str, target: Callable[..., None], *arguments: object) -> None:
+        # Daemon threads: a stuck database must not keep a process from ending; every batch is one transaction anyway.
+        thread = threading.Thread(target=target, args=arguments, name=f"projectionist {name}", daemon=True)
+        with self._lock:
+            self._threads = [one for one in self._threads if one.is_alive()]
+            self._threads.append(thread)
+        thread.start()
+
+    # --- replays ----------------------------------------------------------------------------------------------------
+
+    def _take_replays(self) -> None:
+        while not self._stopping.is_set():
+            if self._slots.acquire(blocking=False):
+                try:
+                    job = jobs.claim_replay(self.home, worker_name())
+                except ProjectionistError as error:
+                    log.warning("home can't be asked for replays: %s", error)
+                    job = None
+                if job is not None:
+                    self._spawn(f"replay {job.id}", self._run_replay, job)
+                    continue
+                self._slots.release()
+            self._stopping.wait(_poll_seconds)
+
+    def _run_replay(self, job: ReplayJob) -> None:
+        try:
+            log.info("replay %d of %s in %s begins", job.id, job.projection, job.store)
+            try:
+                projection = self.domain.projections.get(job.projection)
+                if projection is None:
+                    raise NotFound("projection", job.projection, "The domain that this worker runs doesn't define it.")
+                store = self.open_store(job.store)
+            except ProjectionistError as error:
+                jobs.end_replay(self.home, job, "failed", str(error))
+                return
+            JobRunner(self.home, job, store, projection, self._stopping).run()
+        except ProjectionistError as error:
+            log.warning("replay %d stopped: %s", job.id, error)
+        finally:
+            self._slots.release()
+
+    # --- following --------------------------------------------------------------------------------------------------
+
+    def _follow_store(self, name: str) -> None:
+        followers: list[Follower] = []
+        pauses: dict[str, float] = {}
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if not followers:
+                        store = self.open_store(name)
+                        followers = [Follower(store, one, self.name) for one in self.domain.projections.values()]
+                    applied = sum(self._step(follower, pauses) for follower in followers)
+                    self._stopping.wait(0 if applied else _follow_seconds)
+                except ProjectionistError as error:
+                    log.warning("%s can't be followed now: %s", name, error)
+                    self._stopping.wait(_retry_seconds)
+        finally:
+            for follower in followers:
+                try:
+                    follower.release()
+                except ProjectionistError as error:
+                    log.warning("a lease stays until it runs out: %s", error)
+
+    def _step(self, follower: Follower, pauses: dict[str, float]) -> int:
+        """One batch of one projection; one that isn't ours to run now is asked again only after a while."""
+        name = follower.projection.name
+        if pauses.get(name, 0) > 0:
+            pauses[name] -= _follow_seconds
+            return 0
+        try:
+            applied = follower.step()
+        except ProjectionistError as error:
+            log.warning("%s", error)
+            pauses[name] = _retry_seconds
+            return 0
+        if not applied and not follower.is_working:
+            pauses[name] = 2.0
+        return applied
