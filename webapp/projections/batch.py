@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import traceback
 from collections.abc import Sequence
 from typing import Any
+
+import sqlalchemy as sa
 
 from webapp.errors import InvalidDefinition, LeaseLost, NeedsMigration, ProjectionFailed, StoreUnavailable, TimedOut
 from webapp.projections import checkpoints
@@ -16,8 +18,8 @@ from webapp.projections.targets import TableWriter
 from webapp.store.events import Append, NewEvent, RecordedEvent
 from webapp.store.native import EventStore
 
-
 _attempts = 6
+not_the_events_fault = (LeaseLost, StoreUnavailable, NeedsMigration, TimedOut)
 
 
 class Context:
@@ -71,47 +73,39 @@ class Batch:
         self.serves = serves
         """Whether this generation is the one that readers see, under the tables' own names."""
 
-    def apply(self, events: Sequence[RecordedEvent], reached: dict[str, int], *, is_replay: bool) -> None:
-        """Applies the events and moves the checkpoint to `reached`, in one transaction.
+    def apply(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> None:
+        """Applies the events and moves the checkpoint past them, in one transaction.
 
         At an event that fails, what came before it is applied and kept; then raises ProjectionFailed with the failure
         recorded (on the projection, if this generation serves). Raises LeaseLost with nothing written.
         """
         try:
-            self._apply_patiently(events, reached, is_replay)
-            return
-        except (LeaseLost, StoreUnavailable, NeedsMigration, TimedOut):
-            raise  # no event is at fault
-        except HandlerFailed as error:
-            failed = error
-        except Exception as error:
+            self._apply_patiently(events, is_replay)
+        except not_the_events_fault:
+            raise
+        except HandlerFailed as failed:
+            if failed.index:
+                self.apply(events[: failed.index], is_replay=is_replay)
+            raise self._record(failed.event, failed.cause) from failed.cause
+        except Exception as error:  # the database refused the rows: find which event they came from
             if len(events) == 1:
-                failed = HandlerFailed(0, events[0], error)
-            else:
-                # The database refused the rows: go one by one to find which event they came from.
-                for event in events:
-                    self.apply([event], self.checkpoint.positions | {event.log: event.position}, is_replay=is_replay)
-                self._apply([], reached, is_replay)
-                return
-        before = events[: failed.index]
-        if before:
-            stands_at = dict(self.checkpoint.positions)
-            for event in before:
-                stands_at[event.log] = event.position
-            self._apply(before, stands_at, is_replay)
-        raise self._record(failed)
+                raise self._record(events[0], error) from error
+            middle = len(events) // 2
+            self.apply(events[:middle], is_replay=is_replay)
+            self.apply(events[middle:], is_replay=is_replay)
 
-    def _apply_patiently(self, events: Sequence[RecordedEvent], reached: dict[str, int], is_replay: bool) -> None:
+    def _apply_patiently(self, events: Sequence[RecordedEvent], is_replay: bool) -> None:
         """Runs the whole batch again after a deadlock or a lock timeout: it leaves nothing behind when it fails."""
         for attempt in range(1, _attempts + 1):
             try:
-                return self._apply(events, reached, is_replay)
+                self._apply(events, is_replay)
+                break
             except StoreUnavailable as error:
                 if attempt == _attempts or not self.store.database.is_retryable(error):
                     raise
                 self.store.database.dialect.wait_before_retry(attempt)
 
-    def _apply(self, events: Sequence[RecordedEvent], reached: dict[str, int], is_replay: bool) -> None:
+    def _apply(self, events: Sequence[RecordedEvent], is_replay: bool) -> None:
         database, checkpoint, projection = self.store.database, self.checkpoint, self.projection
         writers = {
             table.name: TableWriter(
@@ -119,7 +113,8 @@ class Batch:
             )
             for table in projection.tables
         }
-        context = Context(projection, writers, copy.deepcopy(checkpoint.state), is_replay)
+        state = json.loads(json.dumps(checkpoint.state))  # as a worker that starts here would find it
+        context = Context(projection, writers, state, is_replay)
         handler_of, skipped = projection.handler, checkpoint.skipped
         for index, event in enumerate(events):
             handler = handler_of(event.type)
@@ -127,11 +122,13 @@ class Batch:
                 continue
             try:
                 handler(event, context)
+            except not_the_events_fault:
+                raise
             except Exception as error:
                 raise HandlerFailed(index, event, error) from error
+        reached = checkpoint.positions | {event.log: event.position for event in events}
         done = checkpoint.done + len(events)
-
-        def commit(connection: Any) -> None:
+        with database.writing() as connection:
             dialect = database.dialect
             self._check_serving(connection)
             checkpoints.move_checkpoint(connection, dialect, checkpoint, reached, context.state, done)
@@ -143,35 +140,34 @@ class Batch:
                 self.store.append_in(
                     connection, [Append(type_, id_, [event], log=log) for type_, id_, event in context.emitted]
                 )
+        checkpoint.positions, checkpoint.state, checkpoint.done = reached, context.state, done
 
-        with database.writing() as connection:
-            commit(connection)
-        checkpoint.positions, checkpoint.state, checkpoint.done = dict(reached), context.state, done
-
-    def _check_serving(self, connection: Any) -> None:
-        """Holds the projection's row until commit and makes sure that this generation is still what it was."""
+    def _check_serving(self, connection: sa.Connection) -> None:
+        """Makes sure that the generation that readers see still is, holding the projection's row until commit."""
+        if not self.serves:
+            return
         row = checkpoints.find_projection(connection, self.projection.name, lock=True)
         if row is None:
             raise LeaseLost(f"The projection {self.projection.name} was deleted.")
-        if self.serves and (row.generation != self.checkpoint.generation or row.swapping_to is not None):
+        if row.generation != self.checkpoint.generation or row.swapping_to is not None:
             raise LeaseLost(f"Another generation of {self.projection.name} serves now.")
 
-    def _record(self, failed: HandlerFailed) -> ProjectionFailed:
-        event, cause = failed.event, failed.cause
+    def _record(self, event: RecordedEvent, cause: BaseException) -> ProjectionFailed:
+        """The error to raise, noted on the projection if this generation serves and the lease is still ours."""
+        database, checkpoint, name = self.store.database, self.checkpoint, self.projection.name
         message = f"{type(cause).__name__}: {cause}"
-        error = ProjectionFailed(self.projection.name, event.log, event.position, message)
         if self.serves:
-            failure = {
-                "log": event.log,
-                "position": event.position,
-                "message": message,
-                "traceback": "".join(traceback.format_exception(cause)),
-            }
-            database = self.store.database
             with database.writing() as connection:
-                failure["at"] = database.dialect.clock(connection).isoformat()
-                checkpoints.change_projection(
-                    connection, database.dialect, self.projection.name, status="failed", failure=failure
+                self._check_serving(connection)
+                checkpoints.move_checkpoint(
+                    connection, database.dialect, checkpoint, checkpoint.positions, checkpoint.state, checkpoint.done
                 )
-        error.__cause__ = cause
-        return error
+                failure = {
+                    "log": event.log,
+                    "position": event.position,
+                    "message": message,
+                    "traceback": "".join(traceback.format_exception(cause)),
+                    "at": database.dialect.clock(connection).isoformat(),
+                }
+                checkpoints.change_projection(connection, database.dialect, name, status="failed", failure=failure)
+        return ProjectionFailed(name, event.log, event.position, message)

@@ -1,7 +1,7 @@
 """How far a projection got, who may go on with it, and which generation readers see: rows in the target's database.
 
-Every batch ends by moving its checkpoint under the owner's epoch. A worker that was stalled past its lease finds another
-epoch there, and its whole batch rolls back.
+Every batch ends by moving its checkpoint under the owner's epoch. A worker that was stalled past its lease finds
+another epoch there, and its whole batch rolls back.
 """
 
 from __future__ import annotations
@@ -22,18 +22,26 @@ from webapp.store.dialects import Dialect
 lease_seconds = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProjectionRow:
-    """A projection as its database remembers it; `failure` is a dict of log, position, message, traceback, at."""
+    """A projection as its database remembers it.
+
+    `tables_of` names each generation's tables; `failure` is a dict of log, position, message, traceback, at.
+    """
 
     name: str
     status: str
     generation: int
     swapping_to: int | None
-    tables: tuple[str, ...]
+    tables_of: dict[int, tuple[str, ...]]
     derived_log: str | None
     failure: dict[str, Any] | None
     updated_at: dt.datetime
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that readers see."""
+        return self.tables_of[self.generation]
 
 
 @dataclass(slots=True)
@@ -56,9 +64,9 @@ class Checkpoint:
 
 def _projection_row(row: Any) -> ProjectionRow:
     failure = json.loads(row.failure) if row.failure else None
-    tables = tuple(json.loads(row.tables))
+    tables_of = {int(generation): tuple(names) for generation, names in json.loads(row.tables).items()}
     return ProjectionRow(
-        row.name, row.status, row.generation, row.swapping_to, tables, row.derived_log, failure, row.updated_at
+        row.name, row.status, row.generation, row.swapping_to, tables_of, row.derived_log, failure, row.updated_at
     )
 
 
@@ -93,33 +101,42 @@ def find_checkpoint(connection: sa.Connection, name: str, generation: int) -> Ch
     return checkpoint
 
 
-def list_checkpoints(connection: sa.Connection) -> list[Checkpoint]:
-    """All generations' checkpoints."""
+def list_checkpoints(connection: sa.Connection, name: str | None = None) -> list[Checkpoint]:
+    """The checkpoints of all generations of one projection or of all, oldest first."""
     query = sa.select(checkpoints).order_by(checkpoints.c.projection, checkpoints.c.generation)
+    if name is not None:
+        query = query.where(checkpoints.c.projection == name)
     return [_checkpoint(row) for row in connection.execute(query)]
 
 
 def start_projection(connection: sa.Connection, dialect: Dialect, projection: Projection) -> None:
-    """Records a projection that is new here, at generation 1 before the first event."""
-    now = dialect.clock(connection)
+    """Records a projection that is new here, at generation 1 before the first event, its tables still to be made."""
     connection.execute(
         sa.insert(projections).values(
-            name=projection.name, status="running", generation=1, tables=table_names(projection), updated_at=now
+            name=projection.name, status="running", generation=1, swapping_to=1, tables=json.dumps({}),
+            updated_at=dialect.clock(connection),
         )
-    )
-    add_checkpoint(connection, dialect, projection, 1)
+    )  # fmt: skip
+    add_checkpoint(connection, dialect, projection, 1, {})
 
 
 def add_checkpoint(
-    connection: sa.Connection, dialect: Dialect, projection: Projection, generation: int, replay_id: int | None = None
+    connection: sa.Connection,
+    dialect: Dialect,
+    projection: Projection,
+    generation: int,
+    tables_of: Mapping[int, tuple[str, ...]],
+    replay_id: int | None = None,
 ) -> None:
-    """Records a generation that stands before the first event."""
+    """Records a generation that stands before the first event, beside those that have tables already."""
     connection.execute(
         sa.insert(checkpoints).values(
             projection=projection.name, generation=generation, positions="{}", state="{}", done=0,
             fingerprint=projection.fingerprint(), replay_id=replay_id, epoch=0, updated_at=dialect.clock(connection),
         )
     )  # fmt: skip
+    names = tuple(table.name for table in projection.tables)
+    change_projection(connection, dialect, projection.name, tables={**tables_of, generation: names})
 
 
 def remove_checkpoint(connection: sa.Connection, name: str, generation: int) -> None:
@@ -138,16 +155,12 @@ def remove_projection(connection: sa.Connection, name: str) -> None:
 
 def change_projection(connection: sa.Connection, dialect: Dialect, name: str, **values: Any) -> None:
     """Sets columns of a projection's row; raises NotFound."""
-    if "failure" in values and values["failure"] is not None:
-        values["failure"] = json.dumps(values["failure"])
+    for column in ("failure", "tables"):
+        if values.get(column) is not None:
+            values[column] = json.dumps(values[column])
     values["updated_at"] = dialect.clock(connection)
     if connection.execute(sa.update(projections).where(projections.c.name == name).values(**values)).rowcount != 1:
         raise NotFound("projection", name)
-
-
-def table_names(projection: Projection) -> str:
-    """The names of its tables, as the row keeps them."""
-    return json.dumps([table.name for table in projection.tables])
 
 
 def claim_lease(connection: sa.Connection, dialect: Dialect, name: str, generation: int, owner: str) -> int | None:
@@ -222,11 +235,10 @@ def skip_event(
     )  # fmt: skip
 
 
-def list_skips(connection: sa.Connection, name: str) -> list[Any]:
-    """Rows (log, position, reason, skipped_by, skipped_at) of the events a projection leaves out, oldest first."""
-    return list(
-        connection.execute(sa.select(skips).where(skips.c.projection == name).order_by(skips.c.log, skips.c.position))
-    )
+def list_skips(connection: sa.Connection, name: str, limit: int = 100) -> list[Any]:
+    """Rows (log, position, reason, skipped_by, skipped_at) of events a projection leaves out, by log and position."""
+    query = sa.select(skips).where(skips.c.projection == name).order_by(skips.c.log, skips.c.position)
+    return list(connection.execute(query.limit(limit)))
 
 
 def count_skips(connection: sa.Connection) -> dict[str, int]:

@@ -25,20 +25,13 @@ def settled_heads(store: EventStore, projection: Projection) -> dict[str, int]:
 
 def next_events(
     store: EventStore, positions: Mapping[str, int], up_to: Mapping[str, int], limit: int
-) -> tuple[list[RecordedEvent], dict[str, int]]:
-    """Up to `limit` events with position < event <= up_to, and the positions that are done with them.
+) -> list[RecordedEvent]:
+    """Up to `limit` events with position < event <= up_to.
 
     Several logs are merged by (recorded_at, log, position). What can't be known yet isn't waited for: an event that is
     recorded later in one log comes later, whatever its time.
     """
     behind = [(log, positions.get(log, 0), edge) for log, edge in up_to.items() if positions.get(log, 0) < edge]
     feeds = [store.read_log(log, after=position, before=edge + 1, limit=limit) for log, position, edge in behind]
-    if len(feeds) == 1:
-        events = list(feeds[0])
-    else:
-        merged = heapq.merge(*feeds, key=lambda event: (event.recorded_at, event.log, event.position))
-        events = list(itertools.islice(merged, limit))
-    reached = dict(positions)
-    for event in events:
-        reached[event.log] = event.position
-    return events, reached
+    merged = heapq.merge(*feeds, key=lambda event: (event.recorded_at, event.log, event.position))
+    return list(itertools.islice(feeds[0] if len(feeds) == 1 else merged, limit))

@@ -12,7 +12,7 @@ from webapp.projections import checkpoints
 from webapp.projections.batch import Batch
 from webapp.projections.checkpoints import lease_seconds
 from webapp.projections.feed import next_events, settled_heads
-from webapp.projections.lifecycle import complete_swap, init_projection
+from webapp.projections.lifecycle import init_projection
 from webapp.projections.projection import Projection
 from webapp.store.native import EventStore
 
@@ -48,11 +48,11 @@ class Follower:
             self.release()
             return 0
         heads = settled_heads(self.store, self.projection)
-        events, reached = next_events(self.store, checkpoint.positions, heads, self.projection.batch_size)
+        events = next_events(self.store, checkpoint.positions, heads, self.projection.batch_size)
         if not events:
             return 0
         try:
-            batch.apply(events, reached, is_replay=False)
+            batch.apply(events, is_replay=False)
         except LeaseLost:
             self._batch = None
             return 0
@@ -64,7 +64,6 @@ class Follower:
     def _claim(self) -> None:
         database, name = self.store.database, self.projection.name
         init_projection(self.store, self.projection)
-        complete_swap(self.store, self.projection)
         with database.writing() as connection:
             row = checkpoints.find_projection(connection, name, lock=True)
             if row is None or row.status != "running" or row.swapping_to is not None:

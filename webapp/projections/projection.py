@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from webapp.errors import InvalidDefinition
+from webapp.store.columns import Name, table_arguments
 from webapp.store.events import RecordedEvent
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _table_name = re.compile(r"[a-z][a-z0-9_]{0,44}")
 class Table:
     """A table that a projection fills: a name and SQLAlchemy columns, at least one of them a primary key.
 
-    Numeric columns without a value start at 0 when incremented; others start as NULL or their `default`.
+    Columns of a new row start as NULL or their `default`, which is a value; an increment takes NULL for 0. Keys of text
+    compare byte by byte on every database.
     """
 
     def __init__(self, name: str, *columns: sa.Column[Any]) -> None:
@@ -38,19 +40,38 @@ class Table:
         self.key = tuple(column.name for column in columns if column.primary_key)
         if not self.key:
             raise InvalidDefinition(f"The table {name} has no key. Give one or more columns primary_key=True.")
+        for column in columns:
+            is_value = column.default is None or column.default.is_scalar
+            if column.server_default is not None or column.onupdate is not None or not is_value:
+                raise InvalidDefinition(
+                    f"The column {name}.{column.name} is filled by a function or by the database. Give it a value as "
+                    "default=…, so that a rebuild comes to the same."
+                )
 
     def physical(self, name: str) -> sa.Table:
         """A SQLAlchemy table with these columns under another name, for one generation."""
-        return sa.Table(name, sa.MetaData(), *(column._copy() for column in self.columns), mysql_engine="InnoDB",
-                        mysql_charset="utf8mb4", mariadb_engine="InnoDB", mariadb_charset="utf8mb4")  # fmt: skip
+        return sa.Table(name, sa.MetaData(), *(_physical(column) for column in self.columns), **table_arguments)
 
     def shadow_name(self, generation: int) -> str:
         """The name of a generation's table while it doesn't serve."""
-        return f"{self.name}__g{generation}"
+        return shadow_name(self.name, generation)
 
     def describe(self) -> str:
         """Name and columns as text, for the fingerprint."""
         return f"{self.name}({', '.join(f'{c.name} {c.type!r} {c.primary_key} {c.default}' for c in self.columns)})"
+
+
+def shadow_name(table: str, generation: int) -> str:
+    """The name of a generation's table while it doesn't serve."""
+    return f"{table}__g{generation}"
+
+
+def _physical(column: sa.Column[Any]) -> sa.Column[Any]:
+    copied = column._copy()
+    copied.autoincrement = False  # a counting key would turn 0 into the next number on MySQL
+    if column.primary_key and type(column.type) is sa.String and column.type.length and not column.type.collation:
+        copied.type = Name(column.type.length)  # or 'Ab' and 'aB' would be one row on MySQL and MariaDB
+    return copied
 
 
 class Projection:
@@ -90,7 +111,7 @@ class Projection:
             raise InvalidDefinition(f"The projection {name} names a table twice: {', '.join(sorted(names))}.")
 
     def on(self, *types: str) -> Callable[[Handler], Handler]:
-        """Marks a function as the handler of events of these types; "*" is for all that have no handler of their own."""
+        """Marks a function as the handler of events of these types; "*" is for all that have no handler."""
 
         def register(handler: Handler) -> Handler:
             for type_ in types:

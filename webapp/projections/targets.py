@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,13 @@ from webapp.store.dialects import Dialect
 Key = tuple[Any, ...]
 _unknown: Any = object()
 _chunk = 400
+_takes: tuple[tuple[type[Any], tuple[type, ...]], ...] = (
+    (sa.Enum, (object,)),
+    (sa.String, (str,)),
+    (sa.Integer, (int,)),
+    (sa.Numeric, (int, float, Decimal)),
+)
+"""What columns take. Databases differ in what else they would turn into a number or text, some of them in silence."""
 
 
 class _Row:
@@ -43,7 +51,11 @@ class TableWriter:
         self._table = table.physical(physical_name)
         self._reading = reading
         self._rows: dict[Key, _Row] = {}
-        self._columns = frozenset(column.name for column in table.columns)
+        self._columns = frozenset(column.name for column in table.columns) - set(table.key)
+        self._key_takes = [_taken(self._table.c[name].type) for name in table.key]
+        self._fresh = {
+            c.name: c.default.arg if isinstance(c.default, sa.ColumnDefault) else None for c in table.columns
+        }
 
     def get(self, key: Any) -> dict[str, Any] | None:
         """A copy of the row as it stands after the events so far, None if there is none."""
@@ -83,28 +95,20 @@ class TableWriter:
     def flush(self, dialect: Dialect, connection: sa.Connection) -> int:
         """Writes what the batch came to, in bulk; returns how many rows were written or removed."""
         self._load(connection, [key for key, row in self._rows.items() if row.base is _unknown and row.is_written])
-        columns = [column.name for column in self._table.columns]
-        processors = [
-            column.type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-            for column in self._table.columns
-        ]
+        columns = [_Encoder(column, connection.dialect) for column in self._table.columns]
         written, removed = [], []
         for key, row in self._rows.items():
             merged = self._merged(key, row) if row.is_written else None
             if merged is not None:
-                written.append(
-                    tuple(
-                        processor(merged[name]) if processor is not None else merged[name]
-                        for name, processor in zip(columns, processors, strict=True)
-                    )
-                )
+                written.append(tuple([column.encode(merged[column.name]) for column in columns]))
             elif row.is_deleted:
                 removed.append(key)
         if removed:
             for at in range(0, len(removed), _chunk):
                 connection.execute(sa.delete(self._table).where(self._key_in(removed[at : at + _chunk])))
         if written:
-            dialect.upsert_rows(connection, self._table.name, columns, self._definition.key, written)
+            names = [column.name for column in columns]
+            dialect.upsert_rows(connection, self._table.name, names, self._definition.key, written)
         self._rows.clear()
         return len(written) + len(removed)
 
@@ -112,12 +116,15 @@ class TableWriter:
         parts: Key = key if isinstance(key, tuple) else (key,)
         if len(parts) != len(self._definition.key):
             raise ValueError(f"The key of {self._definition.name} is {self._definition.key}, not {key!r}")
+        for name, part, taken in zip(self._definition.key, parts, self._key_takes, strict=True):
+            if not isinstance(part, taken) or part is None:
+                raise _refused(self._table.c[name], part)
         return parts
 
     def _check(self, values: Mapping[str, Any]) -> None:
         if not values.keys() <= self._columns:
             wrong = ", ".join(sorted(values.keys() - self._columns))
-            raise ValueError(f"The table {self._definition.name} has no column {wrong}")
+            raise ValueError(f"The table {self._definition.name} has no column {wrong} beside its key")
 
     def _row(self, key: Key) -> _Row:
         row = self._rows.get(key)
@@ -128,15 +135,14 @@ class TableWriter:
     def _merged(self, key: Key, row: _Row) -> dict[str, Any] | None:
         if row.base is None and not row.is_written:
             return None
-        merged = dict(row.base) if row.base is not None else self._fresh(key)
+        merged = dict(row.base) if row.base is not None else self._fresh | self._named(key)
         merged.update(row.sets)
         for column, amount in row.adds.items():
             merged[column] = (merged[column] or 0) + amount
         return merged
 
-    def _fresh(self, key: Key) -> dict[str, Any]:
-        defaults = {c.name: c.default.arg for c in self._definition.columns if isinstance(c.default, sa.ColumnDefault)}
-        return dict.fromkeys(self._columns) | defaults | dict(zip(self._definition.key, key, strict=True))
+    def _named(self, key: Key) -> dict[str, Any]:
+        return dict(zip(self._definition.key, key, strict=True))
 
     def _load(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
         for at in range(0, len(keys), _chunk):
@@ -161,12 +167,48 @@ class TableWriter:
         return sa.tuple_(*columns).in_(list(keys))
 
 
+class _Encoder:
+    """One column's values as the driver wants them."""
+
+    def __init__(self, column: sa.Column[Any], dialect: sa.Dialect) -> None:
+        self.name = column.name
+        self._column = column
+        self._takes = (*_taken(column.type), type(None))
+        self._process = column.type.dialect_impl(dialect).bind_processor(dialect)
+
+    def encode(self, value: Any) -> Any:
+        if self._process is not None:
+            value = self._process(value)
+        if not isinstance(value, self._takes) or isinstance(value, (dict, list, tuple, set)):
+            raise _refused(self._column, value)
+        return value
+
+
+def _taken(type_: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
+    plain = type_.impl_instance if isinstance(type_, sa.types.TypeDecorator) else type_
+    return next((taken for kind, taken in _takes if isinstance(plain, kind)), (object,))
+
+
+def _refused(column: sa.Column[Any], value: Any) -> ValueError:
+    where = f"{column.table.name}.{column.name}"
+    return ValueError(f"{where} is a column of type {column.type!r}, which doesn't take {value!r:.100}")
+
+
 def create_tables(connection: sa.Connection, tables: Iterable[Table], generation: int) -> None:
     """Makes the empty tables of a new generation; those that a killed attempt left are made anew."""
     for table in tables:
         physical = table.physical(table.shadow_name(generation))
         physical.drop(connection, checkfirst=True)
         physical.create(connection)
+
+
+def create_missing_tables(connection: sa.Connection, tables: Iterable[Table]) -> None:
+    """Makes the tables of a first generation, under their own names; what is there already stays as it is."""
+    for table in tables:
+        physical = table.physical(table.name)
+        physical.create(connection, checkfirst=True)
+        for index in physical.indexes:  # a killed attempt may have made the table alone
+            index.create(connection, checkfirst=True)
 
 
 def drop_tables(connection: sa.Connection, names: Iterable[str]) -> None:

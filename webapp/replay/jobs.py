@@ -110,11 +110,15 @@ def find_replay(home: Home, replay_id: int, store: str | None = None) -> ReplayJ
     return _job(row, now)
 
 
-def list_replays(home: Home, store: str, projection: str | None = None, limit: int = 20) -> list[ReplayJob]:
-    """The newest jobs of a store or of one of its projections, newest first."""
+def list_replays(
+    home: Home, store: str, projection: str | None = None, *, only_active: bool = False, limit: int = 20
+) -> list[ReplayJob]:
+    """The newest jobs of a store or of one of its projections, newest first; `only_active` leaves the ended out."""
     query = sa.select(replays).where(replays.c.store == store)
     if projection is not None:
         query = query.where(replays.c.projection == projection)
+    if only_active:
+        query = query.where(replays.c.status.in_(active))
     with home.database.reading() as connection:
         now = home.database.dialect.clock(connection)
         return [_job(row, now) for row in connection.execute(query.order_by(replays.c.id.desc()).limit(limit))]
@@ -128,7 +132,7 @@ def pause_replay(home: Home, replay_id: int) -> None:
 def resume_replay(home: Home, replay_id: int) -> None:
     """Queues a job that was paused, interrupted or has failed; raises ReplayConflict otherwise."""
     job = find_replay(home, replay_id)
-    queued = {"status": "queued", "wish": None, "message": None, "runner": None}
+    queued = {"status": "queued", "wish": None, "message": None, "runner": None, "ended_at": None}
     changes: dict[str, dict[str, Any]] = {"paused": queued, "failed": queued}
     if job.is_stale:
         changes["running"] = queued
@@ -161,51 +165,53 @@ def _wish(home: Home, replay_id: int, changes: dict[str, dict[str, Any]], what: 
 
 def claim_replay(home: Home, runner: str) -> ReplayJob | None:
     """The next job, now this runner's: queued, or left by a worker that went silent; None if there is none."""
-    database = home.database
-    with database.writing() as connection:
-        now = database.dialect.clock(connection)
-        silent = sa.and_(
-            replays.c.status == "running",
-            sa.or_(
-                replays.c.heartbeat_at.is_(None), replays.c.heartbeat_at < now - dt.timedelta(seconds=stale_seconds)
-            ),
-        )
-        is_free = sa.or_(replays.c.status == "queued", silent)
+
+    def claim(connection: sa.Connection) -> ReplayJob | None:
+        now = home.database.dialect.clock(connection)
+        last_sign = sa.func.coalesce(replays.c.heartbeat_at, replays.c.created_at)
+        is_silent = last_sign < now - dt.timedelta(seconds=stale_seconds)
+        is_free = sa.or_(replays.c.status == "queued", sa.and_(replays.c.status == "running", is_silent))
         candidates = sa.select(replays.c.id).where(is_free).order_by(replays.c.id).limit(10)
         for replay_id in connection.execute(candidates).scalars().all():
             claimed = connection.execute(
                 sa.update(replays)
                 .where(replays.c.id == replay_id, is_free)
-                .values(status="running", runner=runner, claimed_at=now, heartbeat_at=now)
+                .values(status="running", runner=runner, claimed_at=now, heartbeat_at=now, message=None)
             )
             if claimed.rowcount == 1:
-                row = connection.execute(sa.select(replays).where(replays.c.id == replay_id)).one()
-                return _job(row, now)
-    return None
+                return _job(connection.execute(sa.select(replays).where(replays.c.id == replay_id)).one(), now)
+        return None
+
+    return home.database.retrying(claim)
 
 
 def report_progress(home: Home, job: ReplayJob, **values: Any) -> ReplayJob | None:
     """The job as it stands after noting progress, with any wish; None if another runner has it now."""
-    with home.database.writing() as connection:
+
+    def report(connection: sa.Connection) -> ReplayJob | None:
         now = home.database.dialect.clock(connection)
-        changed = connection.execute(
-            sa.update(replays)
-            .where(replays.c.id == job.id, replays.c.runner == job.runner, replays.c.status == "running")
-            .values(heartbeat_at=now, **values)
-        )
-        if changed.rowcount != 1:
+        if not _change(connection, job, heartbeat_at=now, **values):
             return None
         return _job(connection.execute(sa.select(replays).where(replays.c.id == job.id)).one(), now)
 
+    return home.database.retrying(report)
 
-def end_replay(home: Home, job: ReplayJob, status: str, message: str | None = None, **values: Any) -> bool:
-    """Notes how this runner's work on a job ended; False if another runner has it now."""
-    with home.database.writing() as connection:
+
+def end_replay(home: Home, job: ReplayJob, status: str, message: str | None = None) -> bool:
+    """Notes how this runner's work on a job ended, or that anybody may go on; False if another runner has it now."""
+
+    def end(connection: sa.Connection) -> bool:
         now = home.database.dialect.clock(connection)
-        ended = {"ended_at": now} if status in ("done", "cancelled", "failed") else {}
-        changed = connection.execute(
-            sa.update(replays)
-            .where(replays.c.id == job.id, replays.c.runner == job.runner, replays.c.status == "running")
-            .values(status=status, wish=None, message=message, runner=None, heartbeat_at=now, **ended, **values)
-        )
-    return changed.rowcount == 1
+        values: dict[str, Any] = {"status": status, "message": message, "runner": None, "heartbeat_at": now}
+        if status != "queued":
+            values["wish"] = None  # else whoever goes on has yet to obey it
+        if status in ("done", "cancelled", "failed"):
+            values["ended_at"] = now
+        return _change(connection, job, **values)
+
+    return home.database.retrying(end)
+
+
+def _change(connection: sa.Connection, job: ReplayJob, **values: Any) -> bool:
+    mine = sa.and_(replays.c.id == job.id, replays.c.runner == job.runner, replays.c.status == "running")
+    return connection.execute(sa.update(replays).where(mine).values(**values)).rowcount == 1

@@ -19,9 +19,10 @@ from webapp.projections.batch import Batch
 from webapp.projections.checkpoints import Checkpoint, ProjectionRow, lease_seconds
 from webapp.projections.feed import next_events, settled_heads
 from webapp.projections.follower import worker_name
-from webapp.projections.lifecycle import complete_swap, drop_generation, init_projection, swap_generation
+from webapp.projections.generations import complete_swap, drop_generation, refuse_obstacles, swap_generation
+from webapp.projections.lifecycle import init_projection
 from webapp.projections.projection import Projection
-from webapp.projections.targets import create_tables, drop_tables
+from webapp.projections.targets import create_tables
 from webapp.store.native import EventStore
 
 log = logging.getLogger(__name__)
@@ -97,61 +98,73 @@ class Rebuild:
     def _prepare(self) -> None:
         store, projection, database = self.store, self.projection, self.store.database
         init_projection(store, projection)
-        complete_swap(store, projection)
+        for generation in self._claim_abandoned():
+            drop_generation(store, projection.name, generation)
         with database.writing() as connection:
-            row = checkpoints.find_projection(connection, projection.name, lock=True)
-            if row is None:
-                raise NotFound("projection", projection.name)
-            known = [one for one in checkpoints.list_checkpoints(connection) if one.projection == projection.name]
-            mine = self._unfinished(row, known)
-            if mine is not None and self.replay_id is None and not self.resume:
-                self._discard(connection, mine)
-                mine = None
-            if mine is None:
-                generation = max(one.generation for one in known) + 1
-                checkpoints.add_checkpoint(connection, database.dialect, projection, generation, self.replay_id)
-            else:
-                generation = mine.generation
-            if generation == row.generation:  # swapped already; only cleaning is left
-                self._adopt(connection, generation)
+            row = self._find_row(connection)
+            mine, others = self._sort(connection, row)
+            if mine is not None and mine.generation <= row.generation:  # it has been swapped in; only cleaning is left
+                self._batch = Batch(store, projection, mine, serves=False)
                 self.phase = Phase.clean
                 return
-            epoch = checkpoints.claim_lease(connection, database.dialect, projection.name, generation, self.owner)
-            if epoch is None:
-                raise ReplayConflict(f"Another worker rebuilds {projection.name} already. Wait for it, or cancel it.")
-            checkpoint = self._adopt(connection, generation)
-            if checkpoint.done == 0 and not checkpoint.positions:
+            if others:
+                raise self._conflict()
+            refuse_obstacles(connection, database.dialect, projection, row)
+            generation = mine.generation if mine is not None else max(row.tables_of) + 1
+            if mine is None:
+                checkpoints.add_checkpoint(
+                    connection, database.dialect, projection, generation, row.tables_of, self.replay_id
+                )
+            if not self._claim(connection, generation):
+                raise self._conflict()
+            checkpoint = checkpoints.find_checkpoint(connection, projection.name, generation)
+            if checkpoint is None:
+                raise LeaseLost(f"Generation {generation} of {projection.name} is gone.")
+            if not checkpoint.positions:
                 create_tables(connection, projection.tables, generation)
+        self._batch = Batch(store, projection, checkpoint, serves=False)
         self.total = sum(self._targets().values())
         self.phase = Phase.replay
         log.info(
-            "rebuilding %s as generation %d from %s", projection.name, generation, checkpoint.positions or "the start"
+            "rebuilding %s as generation %d from %s", projection.name, generation, checkpoint.positions or "nothing"
         )
 
-    def _discard(self, connection: sa.Connection, unfinished: Checkpoint) -> None:
-        """Drops what an earlier attempt built, unless somebody still works on it."""
-        database, name = self.store.database, self.projection.name
-        if checkpoints.claim_lease(connection, database.dialect, name, unfinished.generation, self.owner) is None:
-            raise ReplayConflict(f"Another worker rebuilds {name} already. Wait for it, or cancel it.")
-        checkpoints.remove_checkpoint(connection, name, unfinished.generation)
-        drop_tables(connection, [table.shadow_name(unfinished.generation) for table in self.projection.tables])
+    def _claim_abandoned(self) -> list[int]:
+        """What others left unfinished, with its lease taken; raises ReplayConflict while somebody works on it."""
+        with self.store.database.writing() as connection:
+            row = self._find_row(connection)
+            others = {one.generation for one in self._sort(connection, row)[1]}
+            for generation in others:
+                if not self._claim(connection, generation):
+                    raise self._conflict()
+            known = {one.generation for one in checkpoints.list_checkpoints(connection, self.projection.name)}
+        return sorted(others | (row.tables_of.keys() - known))
 
-    def _unfinished(self, row: ProjectionRow, known: list[Checkpoint]) -> Checkpoint | None:
-        """The generation to go on with: this job's, or without a job the newest one that nobody finished."""
-        for one in reversed(known):
-            if self.replay_id is not None and one.replay_id == self.replay_id:
-                return one
-            is_free = one.replay_id is None and one.generation > row.generation
-            if self.replay_id is None and is_free and one.fingerprint == self.projection.fingerprint():
-                return one
-        return None
+    def _sort(self, connection: sa.Connection, row: ProjectionRow) -> tuple[Checkpoint | None, list[Checkpoint]]:
+        """The generation to go on with, None if there's none; and the unfinished ones that are in its way."""
+        fingerprint, is_job = self.projection.fingerprint(), self.replay_id is not None
+        mine, others = None, []
+        for one in checkpoints.list_checkpoints(connection, self.projection.name):
+            is_finished = one.generation <= row.generation
+            is_ours = one.replay_id == self.replay_id and (is_job or (self.resume and not is_finished))
+            if is_ours and (is_finished or one.fingerprint == fingerprint):
+                mine = one
+            elif not is_finished:
+                others.append(one)
+        return mine, others
 
-    def _adopt(self, connection: sa.Connection, generation: int) -> Checkpoint:
-        checkpoint = checkpoints.find_checkpoint(connection, self.projection.name, generation)
-        if checkpoint is None:
-            raise LeaseLost(f"Generation {generation} of {self.projection.name} is gone.")
-        self._batch = Batch(self.store, self.projection, checkpoint, serves=False)
-        return checkpoint
+    def _find_row(self, connection: sa.Connection) -> ProjectionRow:
+        row = checkpoints.find_projection(connection, self.projection.name, lock=True)
+        if row is None:
+            raise LeaseLost(f"The projection {self.projection.name} was deleted.")
+        return row
+
+    def _claim(self, connection: sa.Connection, generation: int) -> bool:
+        dialect, name = self.store.database.dialect, self.projection.name
+        return checkpoints.claim_lease(connection, dialect, name, generation, self.owner) is not None
+
+    def _conflict(self) -> ReplayConflict:
+        return ReplayConflict(f"Another worker rebuilds {self.projection.name} already. Wait for it, or cancel it.")
 
     # --- replay -----------------------------------------------------------------------------------------------------
 
@@ -173,11 +186,11 @@ class Rebuild:
         batch = self._working_batch()
         targets = self._targets()
         self.total = max(self.total, sum(targets.values()))
-        events, reached = next_events(self.store, batch.checkpoint.positions, targets, self.batch_size)
+        events = next_events(self.store, batch.checkpoint.positions, targets, self.batch_size)
         if not events:
             self.phase = Phase.swap
             return 0
-        batch.apply(events, reached, is_replay=True)
+        batch.apply(events, is_replay=True)
         return len(events)
 
     def _working_batch(self) -> Batch:
@@ -188,40 +201,34 @@ class Rebuild:
     # --- swap and clean ---------------------------------------------------------------------------------------------
 
     def _swap(self) -> None:
-        batch, database, name = self._working_batch(), self.store.database, self.projection.name
-        checkpoint = batch.checkpoint
-        with database.writing() as connection:
-            row = checkpoints.find_projection(connection, name, lock=True)
-            if row is None:
-                raise LeaseLost(f"The projection {name} was deleted.")
-            serving = checkpoints.find_checkpoint(connection, name, row.generation)
-            # The row is ours until commit, so the serving generation stands still: readers must not go back in time.
-            if serving is not None and any(
-                position > checkpoint.positions.get(log, 0) for log, position in serving.positions.items()
-            ):
-                self.phase = Phase.replay
-                return
-            checkpoints.move_checkpoint(
-                connection, database.dialect, checkpoint, checkpoint.positions, checkpoint.state, checkpoint.done
-            )
-            swap_generation(self.store, self.projection, connection, checkpoint.generation)
-        complete_swap(self.store, self.projection)
+        self.store.database.retrying(self._swap_in)
+        if self.phase is Phase.clean:
+            complete_swap(self.store, self.projection)
+            log.info("generation %s of %s serves now", self.generation, self.projection.name)
+
+    def _swap_in(self, connection: sa.Connection) -> None:
+        """Swaps, or replays more where the serving generation is further: readers must not go back in time."""
+        checkpoint, dialect = self._working_batch().checkpoint, self.store.database.dialect
+        row = self._find_row(connection)  # ours until commit, so the serving generation stands still
+        serving = checkpoints.find_checkpoint(connection, row.name, row.generation)
+        positions = serving.positions if serving is not None else {}
+        if any(positions.get(log, 0) > checkpoint.positions.get(log, 0) for log in self.projection.logs):
+            self.phase = Phase.replay
+            return
+        checkpoints.move_checkpoint(
+            connection, dialect, checkpoint, checkpoint.positions, checkpoint.state, checkpoint.done
+        )
+        swap_generation(self.store, self.projection, connection, checkpoint.generation)
         self.phase = Phase.clean
-        log.info("generation %d of %s serves now", checkpoint.generation, name)
 
     def _clean(self) -> None:
-        """Gives the lease back and drops generations older than the one kept for going back."""
+        """Gives the lease back and drops all generations but the one that serves and the one before it."""
         self.release()
-        generation = self._working_batch().checkpoint.generation
         with self.store.database.reading() as connection:
-            known = [
-                one.generation
-                for one in checkpoints.list_checkpoints(connection)
-                if one.projection == self.projection.name
-            ]
-        older = sorted(number for number in known if number < generation)
+            row = checkpoints.find_projection(connection, self.projection.name)
+        older = sorted(number for number in row.tables_of if number < row.generation) if row is not None else []
         for number in older[:-1]:
-            drop_generation(self.store, self.projection, number)
+            drop_generation(self.store, self.projection.name, number)
         self.phase = Phase.done
 
     # --- leaving early ----------------------------------------------------------------------------------------------
@@ -239,10 +246,19 @@ class Rebuild:
         """Claims anew at the next step and goes on from the last batch, after the database was away."""
         self.phase = Phase.prepare
 
-    def cancel(self) -> None:
-        """Drops what was built; the generation that serves stays as it is."""
-        if self._batch is not None and self.phase in (Phase.replay, Phase.swap):
-            drop_generation(self.store, self.projection, self._batch.checkpoint.generation)
+    def cancel(self) -> bool:
+        """Drops what was built, by whichever worker; False if it serves already, so there's nothing to call off."""
+        name = self.projection.name
+        with self.store.database.reading() as connection:
+            row = checkpoints.find_projection(connection, name)
+            known = checkpoints.list_checkpoints(connection, name)
+        is_job = self.replay_id is not None
+        for one in known:
+            if one.replay_id == self.replay_id if is_job else one.generation == self.generation:
+                if row is not None and one.generation in (row.generation, row.swapping_to):
+                    return False
+                drop_generation(self.store, name, one.generation)
+        return True
 
 
 def rebuild(

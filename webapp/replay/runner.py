@@ -56,35 +56,39 @@ class JobRunner:
 
     def step(self) -> bool:
         """Does one piece of work; False when this runner is through with the job."""
-        if self.stopping.is_set():
-            self._release("queued")
-            return False
-        if not self._report() or not self._obey():
-            return False
         try:
-            applied = self.rebuild.step()
+            goes_on = self._step()
             self._outages = 0
+            return goes_on
         except StoreUnavailable as error:
             self._outages += 1
             if self._outages > _outages_endured:
                 raise
-            log.warning("replay %d waits for the database: %s", self.job.id, error)
+            log.warning("replay %d waits for a database: %s", self.job.id, error)
+            if self.stopping.is_set():
+                return False  # whoever finds it silent goes on
             self.rebuild.start_over()
             self.stopping.wait(_outage_seconds)
-            return True
         except ReplayConflict as error:
             if self.rebuild.phase is not Phase.prepare:
                 raise
             # The lease of a worker that was killed runs for some seconds yet.
             log.info("replay %d waits: %s", self.job.id, error)
             self.stopping.wait(_lease_wait_seconds)
-            return True
-        self._speed.add(applied)
-        if self.rebuild.phase is Phase.done:
-            self._report(force=True)
-            self._end("done")
-            return False
         return True
+
+    def _step(self) -> bool:
+        if self.stopping.is_set():
+            self._release("queued")
+            return False
+        if not self._report() or not self._obey():
+            return False
+        self._speed.add(self.rebuild.step())
+        if self.rebuild.phase is not Phase.done:
+            return True
+        self._report(force=True)
+        self._end("done")
+        return False
 
     def _report(self, *, force: bool = False) -> bool:
         if not force and time.monotonic() - self._reported_at < _report_seconds:
@@ -107,9 +111,8 @@ class JobRunner:
             self._release("paused")
             return False
         if self.job.wish == "cancel":
-            if self.rebuild.phase is Phase.prepare:
-                self.rebuild.step()  # finds what an earlier runner built
-            self.rebuild.cancel()
+            if not self.rebuild.cancel():
+                return True  # too late: it serves already, and is finished
             self._end("cancelled")
             return False
         return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from webapp.accounts.home import Home
 from webapp.domain import Domain
-from webapp.errors import NotFound, ProjectionistError
+from webapp.errors import NotFound, ProjectionistError, StoreUnavailable
 from webapp.projections.follower import Follower, worker_name
 from webapp.replay import jobs
 from webapp.replay.jobs import ReplayJob
@@ -18,6 +19,7 @@ from webapp.store.native import EventStore
 log = logging.getLogger(__name__)
 _poll_seconds = 1.0
 _follow_seconds = 0.25
+_idle_seconds = 2.0
 _retry_seconds = 5.0
 
 
@@ -56,19 +58,24 @@ class Worker:
     def stop(self, timeout_seconds: float = 8.0) -> bool:
         """Asks all threads to end after the batch in hand and waits; False if one is still busy."""
         self._stopping.set()
+        ends_at = time.monotonic() + timeout_seconds
+        while busy := self._busy_threads():  # asked again, as one may have spawned another
+            if time.monotonic() > ends_at:
+                return False
+            busy[0].join(max(0.0, ends_at - time.monotonic()))
+        return True
+
+    def _busy_threads(self) -> list[threading.Thread]:
         with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join(timeout_seconds)
-        return not any(thread.is_alive() for thread in threads)
+            self._threads = [one for one in self._threads if one.is_alive()]
+            return list(self._threads)
 
     def _spawn(self, name: str, target: Callable[..., None], *arguments: object) -> None:
         # Daemon threads: a stuck database must not keep a process from ending; every batch is one transaction anyway.
         thread = threading.Thread(target=target, args=arguments, name=f"projectionist {name}", daemon=True)
-        with self._lock:
-            self._threads = [one for one in self._threads if one.is_alive()]
-            self._threads.append(thread)
         thread.start()
+        with self._lock:
+            self._threads.append(thread)
 
     # --- replays ----------------------------------------------------------------------------------------------------
 
@@ -77,8 +84,8 @@ class Worker:
             if self._slots.acquire(blocking=False):
                 try:
                     job = jobs.claim_replay(self.home, worker_name())
-                except ProjectionistError as error:
-                    log.warning("home can't be asked for replays: %s", error)
+                except Exception as error:
+                    _warn("home can't be asked for replays", error)
                     job = None
                 if job is not None:
                     self._spawn(f"replay {job.id}", self._run_replay, job)
@@ -94,12 +101,16 @@ class Worker:
                 if projection is None:
                     raise NotFound("projection", job.projection, "The domain that this worker runs doesn't define it.")
                 store = self.open_store(job.store)
+            except StoreUnavailable as error:
+                jobs.end_replay(self.home, job, "queued", str(error))
+                self._stopping.wait(_retry_seconds)
+                return
             except ProjectionistError as error:
                 jobs.end_replay(self.home, job, "failed", str(error))
                 return
             JobRunner(self.home, job, store, projection, self._stopping).run()
-        except ProjectionistError as error:
-            log.warning("replay %d stopped: %s", job.id, error)
+        except Exception as error:
+            _warn(f"replay {job.id} stopped", error)
         finally:
             self._slots.release()
 
@@ -107,37 +118,41 @@ class Worker:
 
     def _follow_store(self, name: str) -> None:
         followers: list[Follower] = []
-        pauses: dict[str, float] = {}
+        waits_until: dict[str, float] = {}
         try:
             while not self._stopping.is_set():
                 try:
                     if not followers:
                         store = self.open_store(name)
                         followers = [Follower(store, one, self.name) for one in self.domain.projections.values()]
-                    applied = sum(self._step(follower, pauses) for follower in followers)
+                    applied = sum(self._step(follower, waits_until) for follower in followers)
                     self._stopping.wait(0 if applied else _follow_seconds)
-                except ProjectionistError as error:
-                    log.warning("%s can't be followed now: %s", name, error)
+                except Exception as error:
+                    _warn(f"{name} can't be followed now", error)
                     self._stopping.wait(_retry_seconds)
         finally:
             for follower in followers:
                 try:
                     follower.release()
-                except ProjectionistError as error:
-                    log.warning("a lease stays until it runs out: %s", error)
+                except Exception as error:
+                    _warn("a lease stays until it runs out", error)
 
-    def _step(self, follower: Follower, pauses: dict[str, float]) -> int:
+    def _step(self, follower: Follower, waits_until: dict[str, float]) -> int:
         """One batch of one projection; one that isn't ours to run now is asked again only after a while."""
-        name = follower.projection.name
-        if pauses.get(name, 0) > 0:
-            pauses[name] -= _follow_seconds
+        name, now = follower.projection.name, time.monotonic()
+        if self._stopping.is_set() or now < waits_until.get(name, 0):
             return 0
         try:
             applied = follower.step()
-        except ProjectionistError as error:
-            log.warning("%s", error)
-            pauses[name] = _retry_seconds
+        except Exception as error:
+            _warn(f"{name} waits", error)
+            waits_until[name] = now + _retry_seconds
             return 0
         if not applied and not follower.is_working:
-            pauses[name] = 2.0
+            waits_until[name] = now + _idle_seconds
         return applied
+
+
+def _warn(what: str, error: Exception) -> None:
+    """One line for what was to be expected, the traceback for what was not; the thread lives on in any case."""
+    log.warning("%s: %s", what, error, exc_info=None if isinstance(error, ProjectionistError) else error)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError, NoSuchModuleError
 
 from webapp.errors import InvalidRequest, ProjectionistError, StoreUnavailable
 from webapp.store.dialects import Dialect, dialect_for
@@ -110,8 +110,13 @@ class Database:
         if self._dialect is None:
             with self.translated(), self._lock:
                 if self._dialect is None:
-                    with self.engine.connect():
-                        self._dialect = dialect_for(self.engine.dialect)
+                    try:
+                        with self.engine.connect():
+                            self._dialect = dialect_for(self.engine.dialect)
+                    except InvalidRequestError as error:  # so says SQLAlchemy that a mariadb:// URL leads to MySQL
+                        raise InvalidRequest(
+                            f"{self.name} is a MySQL server, not MariaDB. Begin the URL with mysql://.", field="url"
+                        ) from error
         return self._dialect
 
     @contextmanager

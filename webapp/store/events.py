@@ -280,6 +280,11 @@ def prepare(event: NewEvent) -> PreparedEvent:
 _refused_characters = re.compile("[\x00\ud800-\udfff]")
 
 
+def can_be_stored(*texts: str | None) -> bool:
+    """Whether a database could hold these texts at all; if not, nothing there equals them."""
+    return not any(text is not None and _refused_characters.search(text) for text in texts)
+
+
 def checked_name(name: str, what: str, limit: int) -> str:
     """The name itself, if it is text of 1 to `limit` characters that every database can hold."""
     if not isinstance(name, str) or not name:

@@ -14,6 +14,7 @@ from webapp.store.events import EventFilter, RecordedEvent
 from webapp.store.source import EventSource, Log, no_filter
 
 _forever = 1 << 62
+_most_homes = 200
 
 
 def read_all(
@@ -26,23 +27,23 @@ def read_all(
     with_payload: bool = True,
     limit: int | None = None,
     seconds: float | None = None,
+    known: Sequence[Log] | None = None,
 ) -> MergedEvents:
     """The events of the named logs (all but retired ones by default), merged; an iterator with a `cursor`.
 
     Only what was settled when it began is read. Memory stays flat: a few thousand events are held for all logs
     together, and a log is opened when its turn comes. A cursor leads on in either direction, under the same filter.
-    `limit` tells how many will be taken, so that no more are fetched; `seconds` bounds the whole search.
+    `limit` tells how many will be taken, so that no more are fetched; `seconds` bounds the whole search; `known` is
+    what `source.logs()` just said, to spare asking again.
     Raises NotFound for a log that isn't there, InvalidRequest for a cursor that isn't one, and while iterating
     TimedOut, after which `cursor` leads on from where the search stood.
     """
-    known = {log.name: log for log in source.logs()}
+    by_name = {log.name: log for log in (source.logs() if known is None else known)}
     for name in logs or ():
-        if name not in known:
+        if name not in by_name:
             raise NotFound("log", name, "The page of logs lists them all.")
-    if logs:
-        wanted = [known[name] for name in sorted(set(logs))]
-    else:
-        wanted = sorted((log for log in known.values() if not log.is_retired), key=lambda log: log.name)
+    names = set(logs) if logs else {log.name for log in by_name.values() if not log.is_retired}
+    wanted = [by_name[name] for name in sorted(names)]
     cut = Cut.decode(cursor) if cursor else Cut(None, None, {})
     return MergedEvents(
         source, _worth_reading(source, wanted, where), where=where, newest_first=newest_first, cut=cut,
@@ -57,9 +58,19 @@ def _worth_reading(source: EventSource, logs: list[Log], where: EventFilter) -> 
     if where.until is not None:
         logs = [log for log in logs if log.first_at is None or log.first_at < where.until]
     if where.aggregate_type is not None and len(logs) > 1:
-        holding = {found.log for found in source.aggregate_types() if found.name == where.aggregate_type}
+        holding = _logs_with(source, where.aggregate_type, where.aggregate_id)
         logs = [log for log in logs if log.name in holding]
     return [log for log in logs if log.settled_head > 0]
+
+
+def _logs_with(source: EventSource, aggregate_type: str, aggregate_id: str | None) -> set[str]:
+    """The names of the logs that hold an aggregate, or any aggregate of a type."""
+    if aggregate_id is not None:
+        # By prefix, for there is no asking for one id; those that equal it come first.
+        found = source.aggregates(aggregate_type, prefix=aggregate_id, limit=_most_homes)
+        if len(found) < _most_homes or found[-1].id != aggregate_id:
+            return {one.log for one in found if one.id == aggregate_id}
+    return {kind.log for kind in source.aggregate_types() if kind.name == aggregate_type}
 
 
 @dataclass(eq=False)
@@ -103,6 +114,7 @@ class MergedEvents(Iterator[RecordedEvent]):
         self._going_down, self._sign = newest_first, -1 if newest_first else 1
         self._cut, self._at, self._log = cut, cut.at, cut.log
         self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self._has_looked = False
         share = (2_000 if with_payload else 8_000) // max(1, len(logs))
         self._largest_chunk = min(max(share, 4), 200 if with_payload else 1_000)
         chunk = min(self._largest_chunk, 64 if limit is None else limit + 1)
@@ -169,13 +181,14 @@ class MergedEvents(Iterator[RecordedEvent]):
             if reader.stopped_by is not None:
                 stopped, reader.stopped_by = reader.stopped_by, None
                 raise stopped
-            if self._ends_at is not None and time.monotonic() > self._ends_at:
+            # One look is always taken, so that a search that is continued gets ahead however little time it has.
+            if self._has_looked and self._ends_at is not None and time.monotonic() > self._ends_at:
                 raise TimedOut("The search ran out of time before every log was searched.")
             self._fetch(reader)
 
     def _fetch(self, reader: _Reader) -> None:
         """One page of a log into its buffer; a timeout is kept until what was found before it is given out."""
-        down = self._going_down
+        down, self._has_looked = self._going_down, True
         low, high = (0, reader.fetched) if down else (reader.fetched, reader.log.settled_head)
         found = 0
         try:

@@ -15,7 +15,7 @@ from webapp.store import migrate as migrations
 from webapp.store.appending import Appender, PreparedAppend, prepare_append
 from webapp.store.catalog import Catalog
 from webapp.store.database import Database, page_seconds
-from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent
+from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
 from webapp.store.importing import Importer, prepare_import
 from webapp.store.reading import PageSize, fetch, pages
 from webapp.store.selecting import Selection
@@ -147,7 +147,7 @@ class EventStore:
 
     def _log_row(self, connection: sa.Connection, log: str) -> Any:
         query = sa.select(logs.c.id, logs.c.head, logs.c.derived_from, logs.c.retired_at).where(logs.c.name == log)
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(query).one_or_none() if can_be_stored(log) else None
         if row is None:
             raise NotFound("log", log)
         return row
@@ -158,7 +158,7 @@ class EventStore:
 
     def log(self, name: str) -> Log:
         """One log; raises NotFound."""
-        found = self._logs(logs.c.name == name)
+        found = self._logs(logs.c.name == name) if can_be_stored(name) else []
         if not found:
             raise NotFound("log", name)
         return found[0]
@@ -211,7 +211,10 @@ class EventStore:
         dialect, size = self.database.dialect, PageSize()
         with self.database.reading() as connection:
             row = self._log_row(connection, log)
-            selection = Selection.make(dialect, connection, row.id, row.head, after, before, where)
+            texts = (where.aggregate_type, where.aggregate_id, where.correlation_id, where.actor, where.contains)
+            selection = None
+            if can_be_stored(*where.types, *texts):
+                selection = Selection.make(dialect, connection, row.id, row.head, after, before, where)
         if selection is None:
             return
         found, ends_at = 0, None if seconds is None else dt.datetime.now() + dt.timedelta(seconds=seconds)
@@ -249,10 +252,11 @@ class EventStore:
             .join_from(streams, types, types.c.id == streams.c.type_id).join(logs, logs.c.id == types.c.log_id)
             .where(types.c.name == aggregate_type, types.c.kind == "aggregate", streams.c.aggregate_id == aggregate_id)
         )  # fmt: skip
-        if log is not None:
-            query = query.where(logs.c.name == log)
         with self.database.reading() as connection:
-            found = connection.execute(query.order_by(logs.c.name)).all()
+            if log is not None:
+                query = query.where(logs.c.id == self._log_row(connection, log).id)
+            is_possible = can_be_stored(aggregate_type, aggregate_id) and after < 2**63
+            found = connection.execute(query.order_by(logs.c.name)).all() if is_possible else []
         if len(found) > 1:
             raise AmbiguousLog(aggregate_type, aggregate_id, [row.name for row in found])
         if not found:
@@ -324,6 +328,10 @@ class EventStore:
         from webapp.store.aggregates_list import list_aggregates
 
         with self.database.reading() as connection:
+            if log is not None:
+                self._log_row(connection, log)
+            if not can_be_stored(aggregate_type, after_id, prefix):
+                return []
             return list_aggregates(self.database.dialect, connection, aggregate_type, log, after_id, prefix, limit)
 
     # --- what lies beside events ------------------------------------------------------------------------------------

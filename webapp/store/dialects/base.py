@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from webapp.store.database import Database
 
 
+rename_seconds = 2
+"""How long a rename waits for readers before it lets those pass that queue behind it."""
+
+
 class Dialect:
     """One database's way of doing what SQL leaves open. Stateless; methods take the connection they work on."""
 
@@ -165,8 +169,18 @@ class Dialect:
         """The database's time now, aware, in UTC."""
         raise NotImplementedError
 
+    def find_dependents(self, connection: sa.Connection, table: str) -> list[str]:
+        """Views and foreign keys that would go with a table when it's renamed, as people call them."""
+        return []
+
+    def copy_grants(self, connection: sa.Connection, source: str, target: str) -> None:
+        """Lets everybody use one table as they may use another; nothing where rights go by name."""
+
     def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
-        """Renames tables in order, so that no reader finds a name missing in between."""
+        """Renames tables in order, so that no reader finds a name missing in between.
+
+        Raises a retryable error rather than wait long for a reader's transaction, since other readers queue behind.
+        """
         for old, new in renames:
             connection.exec_driver_sql(
                 f"ALTER TABLE {self.quote(connection, old)} RENAME TO {self.quote(connection, new)}"

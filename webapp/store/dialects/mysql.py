@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
-from webapp.store.dialects.base import Dialect
+from webapp.store.dialects.base import Dialect, rename_seconds
 
 
 class MySql(Dialect):
@@ -152,7 +152,21 @@ class MySql(Dialect):
     def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
         # One statement is atomic for readers, though it commits by itself.
         pairs = (f"{self.quote(connection, old)} TO {self.quote(connection, new)}" for old, new in renames)
-        connection.exec_driver_sql(f"RENAME TABLE {', '.join(pairs)}")
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {rename_seconds}")
+        try:
+            connection.exec_driver_sql(f"RENAME TABLE {', '.join(pairs)}")
+        finally:
+            connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
+
+    def find_dependents(self, connection: sa.Connection, table: str) -> list[str]:
+        # Views go by name; foreign keys go with the table.
+        found = connection.exec_driver_sql(
+            "SELECT CONCAT('The foreign key ', constraint_name, ' of ', table_name) FROM "
+            "information_schema.referential_constraints WHERE constraint_schema = DATABASE() "
+            "AND referenced_table_name = %s ORDER BY 1",
+            (table,),
+        )
+        return list(found.scalars())
 
     def connection_limit(self, connection: sa.Connection) -> int | None:
         return int(connection.exec_driver_sql("SELECT @@max_connections").scalar_one())

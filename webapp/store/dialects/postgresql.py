@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
-from webapp.store.dialects.base import Dialect
+from webapp.store.dialects.base import Dialect, rename_seconds
 
 
 class PostgreSql(Dialect):
@@ -32,6 +32,10 @@ class PostgreSql(Dialect):
         # serialization_failure, deadlock_detected, lock_not_available
         return getattr(error, "sqlstate", None) in ("40001", "40P01", "55P03")
 
+    def is_about_data(self, error: BaseException) -> bool:
+        # datatype_mismatch: a number given to a column of text
+        return super().is_about_data(error) or getattr(error, "sqlstate", None) == "42804"
+
     def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
         state = getattr(error, "sqlstate", None) or ""
         detail = (str(error).strip().splitlines() or [""])[0]
@@ -45,13 +49,19 @@ class PostgreSql(Dialect):
             return AppendOnly(detail)
         if state == "42501":
             return StoreUnavailable(f"{where} denied a right: {detail}. Grant it, or use another role.")
-        if state in ("28P01", "28000"):
-            return StoreUnavailable(f"{where} refused the login. Check user and password.")
-        if state == "3D000":
-            return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
         if not state and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):
-            return StoreUnavailable(f"{where} can't be reached: {detail}. Is it running, are host and port right?")
+            return self._explain_connecting(detail, where)
         return super().explain_error(error, where)
+
+    def _explain_connecting(self, detail: str, where: str) -> ProjectionistError:
+        """While connecting there is no SQLSTATE, just the server's words."""
+        if "authentication failed" in detail or "no password supplied" in detail:
+            return StoreUnavailable(f"{where} refused the login. Check user and password.")
+        if "FATAL" in detail and "database" in detail and "does not exist" in detail:
+            return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
+        if "FATAL" in detail:
+            return StoreUnavailable(f"{where} refused the connection: {detail.rsplit('FATAL:', maxsplit=1)[-1].strip()}.")
+        return StoreUnavailable(f"{where} can't be reached: {detail}. Is it running, are host and port right?")
 
     def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
         estimate = connection.exec_driver_sql(
@@ -140,6 +150,34 @@ class PostgreSql(Dialect):
 
     def clock(self, connection: sa.Connection) -> dt.datetime:
         return connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one().astimezone(dt.UTC)  # type: ignore[no-any-return]
+
+    def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{rename_seconds}s'")
+        super().rename_tables(connection, renames)
+
+    def find_dependents(self, connection: sa.Connection, table: str) -> list[str]:
+        name = self.quote(connection, table)
+        found = connection.exec_driver_sql(
+            "SELECT DISTINCT 'The view ' || v.oid::regclass FROM pg_depend d "
+            "JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid "
+            "JOIN pg_class v ON v.oid = r.ev_class "
+            "WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(%s) AND v.oid <> d.refobjid "
+            "UNION ALL SELECT 'The foreign key ' || conname || ' of ' || conrelid::regclass FROM pg_constraint "
+            "WHERE contype = 'f' AND confrelid = to_regclass(%s) ORDER BY 1",
+            (name, name),
+        )
+        return list(found.scalars())
+
+    def copy_grants(self, connection: sa.Connection, source: str, target: str) -> None:
+        rights = connection.exec_driver_sql(
+            "SELECT a.privilege_type, a.is_grantable, r.rolname FROM pg_class c CROSS JOIN aclexplode(c.relacl) a "
+            "LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE c.oid = to_regclass(%s) AND a.grantee <> c.relowner",
+            (self.quote(connection, source),),
+        )
+        for right, is_grantable, role in rights.all():
+            grantee = "PUBLIC" if role is None else self.quote(connection, role)
+            option = " WITH GRANT OPTION" if is_grantable else ""
+            connection.exec_driver_sql(f"GRANT {right} ON {self.quote(connection, target)} TO {grantee}{option}")
 
     def connection_limit(self, connection: sa.Connection) -> int | None:
         return int(connection.exec_driver_sql("SHOW max_connections").scalar_one())

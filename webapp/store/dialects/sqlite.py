@@ -133,5 +133,13 @@ class Sqlite(Dialect):
             rows,
         )
 
+    def rename_tables(self, connection: sa.Connection, renames: Sequence[tuple[str, str]]) -> None:
+        # Otherwise views would be rewritten to go with the table that is renamed away.
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+        try:
+            super().rename_tables(connection, renames)
+        finally:
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
+
     def clock(self, connection: sa.Connection) -> dt.datetime:
         return dt.datetime.now(dt.UTC)  # the host's clock is SQLite's own, and one host is all it serves

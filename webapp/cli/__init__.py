@@ -1,0 +1,70 @@
+"""The `projectionist` command: parses, then calls what the dashboard calls."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from webapp import __version__
+from webapp.errors import InvalidRequest, ProjectionistError
+
+_commands = {
+    "audit": "webapp.cli.audit:audit",
+    "demo": "webapp.cli.serving:demo",
+    "events": "webapp.cli.events:events",
+    "history": "webapp.cli.events:history",
+    "inspect": "webapp.cli.inspect:inspect",
+    "migrate": "webapp.cli.migrate:migrate",
+    "projections": "webapp.cli.projections:projections",
+    "serve": "webapp.cli.serving:serve",
+    "state": "webapp.cli.events:state",
+    "users": "webapp.cli.users:users",
+    "worker": "webapp.cli.serving:worker",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it's asked for, so that small commands start quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = _commands.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="projectionist")
+def projectionist() -> None:
+    """See and operate event-sourced systems: browse histories, run projections, take audit trails."""
+
+
+def main() -> None:
+    """Runs the command; exit status 0 done, 1 the thing failed or was not found, 2 wrong usage."""
+    try:
+        projectionist.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except InvalidRequest as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except ProjectionistError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python would complain again while closing stdout.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,248 @@
+"""`projectionist projections`: read models, run and rebuilt from the command line with the words of the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from webapp.adapters import open_source
+from webapp.cli.common import domain_option, json_option, print_json, print_table, say
+from webapp.domain import Domain, load_domain
+from webapp.errors import InvalidRequest, NotFound, UnknownLayout
+from webapp.projections import lifecycle
+from webapp.projections.follower import run_to_head
+from webapp.projections.projection import Projection
+from webapp.replay.rebuild import Rebuild, rebuild
+from webapp.store.native import EventStore
+from webapp.store.source import EventSource, ProjectionStatus
+
+
+@contextmanager
+def _source(url: str) -> Iterator[EventSource]:
+    source = open_source(url)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def _store(url: str) -> Iterator[EventStore]:
+    with _source(url) as source:
+        if not isinstance(source, EventStore):
+            raise UnknownLayout(
+                f"This database has the layout {source.layout} and is attached read-only: projections are run by the "
+                "framework that owns it."
+            )
+        yield source
+
+
+def _domain(name: str | None) -> Domain:
+    if not name:
+        raise click.UsageError("This needs the code of the projections: give --domain MODULE:NAME.")
+    return load_domain(name)
+
+
+def _projection(domain_name: str | None, name: str) -> Projection:
+    domain = _domain(domain_name)
+    if name not in domain.projections:
+        known = ", ".join(sorted(domain.projections)) or "none"
+        raise NotFound("projection", name, f"{domain_name} defines {known}.")
+    return domain.projections[name]
+
+
+def _find_status(source: EventSource, name: str) -> ProjectionStatus:
+    for status in source.projections():
+        if status.name == name:
+            return status
+    raise NotFound("projection", name, "List them: projectionist projections list URL")
+
+
+def _record(status: ProjectionStatus) -> dict[str, object]:
+    return {
+        "projection": status.name,
+        "health": status.health.value,
+        "explanation": status.explanation,
+        "status": status.status,
+        "positions": {one.log: one.position for one in status.progress},
+        "heads": {one.log: one.head for one in status.progress},
+        "lag": status.lag,
+        "generation": status.generation,
+        "skipped": status.skipped,
+        "failure": status.failure.message if status.failure else None,
+    }
+
+
+@click.group()
+def projections() -> None:
+    """Read models: list, run, rebuild without downtime, pause, resume, delete."""
+
+
+@projections.command("list")
+@click.argument("url")
+@domain_option
+@json_option
+def list_(url: str, domain_name: str | None, as_json: bool) -> None:
+    """List the projections of a store, problems first."""
+    with _source(url) as source:
+        found = sorted(source.projections(), key=lambda one: (not one.health.is_problem, one.name))
+    if as_json:
+        for status in found:
+            print_json(_record(status))
+        return
+    rows = [(one.name, one.health.value, f"{one.lag:,}", one.explanation) for one in found]
+    print_table(("Name", "Health", "Lag", ""), rows)
+    if domain_name:
+        missing = sorted(_domain(domain_name).projections.keys() - {one.name for one in found})
+        if missing:
+            say(f"Defined but not started: {', '.join(missing)}. Start: projectionist projections run URL NAME")
+
+
+@projections.command("show")
+@click.argument("url")
+@click.argument("name")
+@json_option
+def show(url: str, name: str, as_json: bool) -> None:
+    """Show one projection."""
+    with _source(url) as source:
+        status = _find_status(source, name)
+    record = _record(status) | {"state": status.state, "tables": status.tables, "emits_to": status.emits_to}
+    if as_json:
+        print_json(record | {"traceback": status.failure.traceback if status.failure else None})
+        return
+    print_table(("", ""), [(key, value) for key, value in record.items() if value not in (None, (), {})])
+    if status.failure and status.failure.traceback:
+        click.echo(status.failure.traceback)
+
+
+@projections.command("init")
+@click.argument("url")
+@click.argument("name")
+@domain_option
+def init(url: str, name: str, domain_name: str | None) -> None:
+    """Make a projection's tables, standing before the first event."""
+    projection = _projection(domain_name, name)
+    with _store(url) as store:
+        is_new = lifecycle.init_projection(store, projection)
+    say(f"{name} is ready to run." if is_new else f"{name} was started already.")
+
+
+@projections.command("run")
+@click.argument("url")
+@click.argument("name")
+@domain_option
+def run(url: str, name: str, domain_name: str | None) -> None:
+    """Bring a projection to the head of its logs, once. (projectionist worker does so continuously.)"""
+    projection = _projection(domain_name, name)
+    with _store(url) as store:
+        done = run_to_head(store, projection)
+    say(f"{name} applied {done:,} events and stands at the head.")
+
+
+@projections.command("backfill")
+@click.argument("url")
+@click.argument("name")
+@domain_option
+def backfill(url: str, name: str, domain_name: str | None) -> None:
+    """Run a new projection over all history for the first time."""
+    projection = _projection(domain_name, name)
+    with _store(url) as store:
+        lifecycle.init_projection(store, projection)
+        done = run_to_head(store, projection)
+    say(f"{name} applied {done:,} events and stands at the head.")
+
+
+@projections.command("rebuild")
+@click.argument("url")
+@click.argument("name")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Events a transaction.")
+@click.option("--resume", "is_resumed", is_flag=True, help="Go on with a rebuild that was stopped or killed.")
+@domain_option
+def rebuild_(url: str, name: str, batch_size: int | None, is_resumed: bool, domain_name: str | None) -> None:
+    """Rebuild a projection beside the one that serves, then swap. Readers notice nothing."""
+    projection = _projection(domain_name, name)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _store(url) as store, Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"Rebuilding {name}", total=None)
+
+        def tell(work: Rebuild) -> None:
+            progress.update(
+                task, total=max(work.total, 1), completed=work.done, description=f"{work.phase.value} {name}"
+            )
+
+        try:
+            rebuild(store, projection, batch_size=batch_size, on_progress=tell, resume=is_resumed)
+        except KeyboardInterrupt:
+            say(f"Stopped; what serves is untouched. Go on: projectionist projections rebuild URL {name} --resume")
+            raise
+    say(f"{name} is rebuilt and serves.")
+
+
+@projections.command("reset")
+@click.argument("url")
+@click.argument("name")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Don't ask.")
+@domain_option
+def reset(url: str, name: str, is_confirmed: bool, domain_name: str | None) -> None:
+    """Empty a projection and let it begin anew (its table is empty meanwhile; rebuild avoids that)."""
+    projection = _projection(domain_name, name)
+    if projection.emits:
+        raise InvalidRequest(f"{name} emits events, which a reset would emit again. Use rebuild, which emits nothing.")
+    if not is_confirmed:
+        click.confirm(f"Empty {name}? Its readers see an empty table until it has caught up", abort=True, err=True)
+    with _store(url) as store:
+        _find_status(store, name)
+        lifecycle.delete_projection(store, name)
+        lifecycle.init_projection(store, projection)
+    say(f"{name} is empty and stands before the first event. Run it: projectionist projections run URL {name}")
+
+
+@projections.command("pause")
+@click.argument("url")
+@click.argument("name")
+def pause(url: str, name: str) -> None:
+    """Let a projection stand where it is."""
+    with _store(url) as store:
+        lifecycle.pause_projection(store, name)
+    say(f"{name} is paused.")
+
+
+@projections.command("resume")
+@click.argument("url")
+@click.argument("name")
+def resume(url: str, name: str) -> None:
+    """Let a projection run on, from a pause or after a failure."""
+    with _store(url) as store:
+        lifecycle.resume_projection(store, name)
+    say(f"{name} runs on as soon as a worker takes it.")
+
+
+@projections.command("skip")
+@click.argument("url")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why this event may be left out; it stays visible.")
+def skip(url: str, name: str, reason: str) -> None:
+    """Leave out the event at which a projection failed, and run on from there."""
+    with _store(url) as store:
+        log, position = lifecycle.skip_failed_event(store, name, reason)
+    say(f"{name} leaves out {log}:{position}.")
+
+
+@projections.command("delete")
+@click.argument("url")
+@click.argument("name")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Don't ask.")
+def delete(url: str, name: str, is_confirmed: bool) -> None:
+    """Remove a projection and its tables; its derived log is retired, and stays readable."""
+    if not is_confirmed:
+        typed = click.prompt(f"This drops the tables of {name}. Type its name", err=True)
+        if typed != name:
+            raise click.ClickException("That is another name; nothing was deleted.")
+    with _store(url) as store:
+        lifecycle.delete_projection(store, name)
+    say(f"{name} is deleted.")
