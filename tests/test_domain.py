@@ -63,7 +63,9 @@ def test_it_says_how_a_domain_is_named(name: str) -> None:
 
 def test_it_says_what_is_missing_and_what_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidRequest, match="The module nowhere_at_all can't be found, looked for nowhere_at_all:d from"):
+    with pytest.raises(
+        InvalidRequest, match="The module nowhere_at_all can't be found, looked for nowhere_at_all:d from"
+    ):
         load_domain("nowhere_at_all:d")
     Path("broken_shop.py").write_text("x = 1\nraise RuntimeError('no luck')\n")
     with pytest.raises(InvalidRequest, match=r"broken_shop raises RuntimeError when imported: no luck \(.*py:2\)"):

@@ -155,9 +155,7 @@ def test_one_event_knows_its_neighbours(shop: EventStore) -> None:
     ("log", "position", "hint"),
     [("main", 999, "ends at position 130"), ("main", 10**30, "smaller"), ("nope", 1, "no log “nope”")],
 )
-def test_an_event_that_is_not_there_says_where_events_are(
-    shop: EventStore, log: str, position: int, hint: str
-) -> None:
+def test_an_event_that_is_not_there_says_where_events_are(shop: EventStore, log: str, position: int, hint: str) -> None:
     with pytest.raises(NotFound, match=hint):
         EventPage.load(shop, log, position, MultiDict())
 

@@ -169,7 +169,7 @@ def test_a_missing_store_is_a_usage_error(tmp_path: Path) -> None:
 
     from tests.serving.browser import command
 
-    answer = subprocess.run([*command, "serve"], capture_output=True, text=True, cwd=tmp_path, env={
+    answer = subprocess.run([*command, "serve"], check=False, capture_output=True, text=True, cwd=tmp_path, env={
         **{k: v for k, v in os.environ.items() if not k.startswith("PROJECTIONIST_")}, "PYTHONPATH": str(Path.cwd())})  # fmt: skip
     assert answer.returncode == 2
     assert "--store" in answer.stderr

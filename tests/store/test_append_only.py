@@ -50,9 +50,7 @@ def refusal(operation: str, table: str) -> str:
 
 
 @pytest.mark.parametrize(("sql", "operation", "table"), CHANGES)
-def test_a_change_is_refused_and_the_message_says_why(
-    filled: EventStore, sql: str, operation: str, table: str
-) -> None:
+def test_a_change_is_refused_and_the_message_says_why(filled: EventStore, sql: str, operation: str, table: str) -> None:
     with pytest.raises(AppendOnly) as raised:
         execute(filled, sql)
     assert refusal(operation, table) in str(raised.value)
@@ -121,7 +119,9 @@ def test_replacing_an_event_is_refused_on_sqlite_without_our_pragmas(
 ) -> None:
     values = f"{numbers}, type_id, {event_id.format(blob='randomblob(16)')}, recorded_at, '{{}}', '{{}}'"
     row = f"SELECT {values} FROM projectionist_events WHERE position = 1"
-    with pytest.raises(sqlite3.IntegrityError, match="append-only: INSERT over an existing row of projectionist_events"):
+    with pytest.raises(
+        sqlite3.IntegrityError, match="append-only: INSERT over an existing row of projectionist_events"
+    ):
         plain.execute(f"{verb} INTO projectionist_events ({EVENT}) {row}")
 
 

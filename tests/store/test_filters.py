@@ -67,7 +67,9 @@ def some_filter(chance: random.Random, everything: list[RecordedEvent]) -> Event
         "actor": event.actor or "none",
         "since": first + tick,
         "until": last + tick,
-        "contains": chance.choice(("tea", "Tea", "%", "_", "\\", "☕", "“", '"n":7', "none", "x" * 300, "'", "{p}", ":n")),
+        "contains": chance.choice(
+            ("tea", "Tea", "%", "_", "\\", "☕", "“", '"n":7', "none", "x" * 300, "'", "{p}", ":n")
+        ),
         "event_id": chance.choice((event.id, event.id.upper(), "not a uuid", "0" * 32)),
     }
     names = chance.sample(sorted(parts), chance.randint(1, 3))
@@ -117,9 +119,7 @@ def test_a_filter_of_nothing_passes_everything(store: EventStore, everything: li
     assert len(found) == NUMBER
 
 
-def test_since_takes_its_moment_in_and_until_leaves_it_out(
-    store: EventStore, everything: list[RecordedEvent]
-) -> None:
+def test_since_takes_its_moment_in_and_until_leaves_it_out(store: EventStore, everything: list[RecordedEvent]) -> None:
     moment = everything[200].recorded_at
     since = list(store.read_log("main", limit=None, where=EventFilter(since=moment)))
     until = list(store.read_log("main", limit=None, where=EventFilter(until=moment)))
@@ -190,9 +190,7 @@ def test_a_search_that_was_stopped_goes_on_from_there(
         assert found == (wanted[::-1] if newest_first else wanted)
 
 
-def test_a_search_that_finds_enough_in_time_is_not_stopped(
-    store: EventStore, everything: list[RecordedEvent]
-) -> None:
+def test_a_search_that_finds_enough_in_time_is_not_stopped(store: EventStore, everything: list[RecordedEvent]) -> None:
     assert len(list(store.read_log("main", where=EventFilter(actor="ann"), limit=3, seconds=0))) == 3
 
 

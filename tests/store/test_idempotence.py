@@ -63,7 +63,9 @@ def test_more_ids_than_one_lookup_takes_come_back(store: EventStore) -> None:
 @pytest.mark.parametrize("numbers", [(1, 2), (2, 1), (0, 1, 2)])
 def test_some_new_among_known_ids_are_refused(store: EventStore, numbers: tuple[int, ...]) -> None:
     store.append("order", "1", identified(1))
-    with pytest.raises(EventIdReused, match=r"is in the store already, but not .* of the same append\. Give new events"):
+    with pytest.raises(
+        EventIdReused, match=r"is in the store already, but not .* of the same append\. Give new events"
+    ):
         store.append("order", "1", identified(*numbers))
     assert positions(store) == [1]
 

@@ -126,7 +126,10 @@ def test_a_tuple_is_written_as_an_array() -> None:
 
 def test_a_uuid_or_an_enum_is_written_the_same_beside_a_null_and_alone() -> None:
     number = uuid.UUID(int=7)
-    alone, beside = encode({"id": number, "colour": Colour.red}), encode({"id": number, "colour": Colour.red, "x": None})
+    alone, beside = (
+        encode({"id": number, "colour": Colour.red}),
+        encode({"id": number, "colour": Colour.red, "x": None}),
+    )
     assert json.loads(alone) == {"id": str(number), "colour": "red"}
     assert json.loads(beside) == {"id": str(number), "colour": "red", "x": None}
 
@@ -151,7 +154,11 @@ def test_deep_nesting_is_stored_and_readable(store: EventStore, depth: int) -> N
 
 
 def test_text_of_a_megabyte_is_kept(store: EventStore) -> None:
-    texts = [json.dumps("x" * 1_000_000), json.dumps("😀" * 250_000, ensure_ascii=False), json.dumps("\ud800" * 160_000)]
+    texts = [
+        json.dumps("x" * 1_000_000),
+        json.dumps("😀" * 250_000, ensure_ascii=False),
+        json.dumps("\ud800" * 160_000),
+    ]
     store.append("order", "1", [NewEvent("noted", text) for text in texts])
     assert [event.data_text for event in store.read_log("main")] == texts
 
@@ -165,7 +172,12 @@ def test_a_payload_of_twenty_megabytes_is_kept(store: EventStore) -> None:
 
 
 def test_a_scan_takes_linear_time() -> None:
-    texts = ["[" * 500_000 + "]" * 500_000, json.dumps("\ud800" * 500_000), "[" + "1e400," * 200_000 + "1]", '"\\"' * 200_000]
+    texts = [
+        "[" * 500_000 + "]" * 500_000,
+        json.dumps("\ud800" * 500_000),
+        "[" + "1e400," * 200_000 + "1]",
+        '"\\"' * 200_000,
+    ]
     began = time.process_time()
     assert [scan(text) for text in texts] == [True, True, True, False]
     assert not any(scan(text[:-1]) for text in texts)
@@ -211,7 +223,11 @@ def test_the_scanner_agrees_with_the_standard_parser_on_damaged_text(value: Any,
     text = json.dumps(value)
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 2))
-    text = text[:at] + data.draw(st.text('{}[],:"\\ \n\t\x0b0123456789.eE+-truefalsn\u00a0a', max_size=2)) + text[at + cut :]
+    text = (
+        text[:at]
+        + data.draw(st.text('{}[],:"\\ \n\t\x0b0123456789.eE+-truefalsn\u00a0a', max_size=2))
+        + text[at + cut :]
+    )
     try:
         loads_strictly(text)
         expected = True
@@ -231,7 +247,7 @@ def test_encoding_and_parsing_give_the_value_back(value: Any) -> None:
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "[1", b"\xff", b'"\xff"', b'\xff\xfe1\x00'])
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "[1", b"\xff", b'"\xff"', b"\xff\xfe1\x00"])
 def test_parsing_what_is_not_json_says_so(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)

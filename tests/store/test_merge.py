@@ -39,9 +39,7 @@ def pages(
     store: EventStore, size: int, *, newest_first: bool, where: EventFilter, cursor: str | None = None
 ) -> Iterator[list[tuple[str, int]]]:
     while True:
-        reading = read_all(
-            store, where=where, newest_first=newest_first, cursor=cursor, limit=size, with_payload=False
-        )
+        reading = read_all(store, where=where, newest_first=newest_first, cursor=cursor, limit=size, with_payload=False)
         page = [place(event) for event in islice(reading, size)]
         if not page:
             return

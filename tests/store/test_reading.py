@@ -117,7 +117,7 @@ def test_an_aggregate_that_is_not_there_has_no_events(store: EventStore) -> None
 
 def test_an_aggregate_in_several_logs_asks_for_one(store: EventStore) -> None:
     store.append_many([Append("order", "1", noted(1), log=log) for log in ("b", "a")])
-    with pytest.raises(AmbiguousLog, match="order/1 has events in several logs: a, b. Choose one") as raised:
+    with pytest.raises(AmbiguousLog, match=r"order/1 has events in several logs: a, b. Choose one") as raised:
         list(store.read_stream("order", "1"))
     assert raised.value.logs == ["a", "b"]
     assert [event.log for event in store.read_stream("order", "1", log="b")] == ["b"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -37,13 +36,13 @@ def test_what_is_no_url_is_refused_with_examples(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["oracle://u:p@h/d", "http://example.org", "mongodb://h/d"])
 def test_an_unknown_database_is_refused_with_those_known(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="is not known. Known are sqlite, postgresql, mysql and mariadb"):
+    with pytest.raises(InvalidRequest, match=r"is not known. Known are sqlite, postgresql, mysql and mariadb"):
         EventStore.open(text)
 
 
 @pytest.mark.parametrize("text", ["mysql+nosuchdriver://u:p@h/d", "postgresql+nosuchdriver://u@h/d"])
 def test_a_driver_that_is_not_there_is_named(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="driver of .*nosuchdriver isn't installed"):
+    with pytest.raises(InvalidRequest, match=r"driver of .*nosuchdriver isn't installed"):
         EventStore.open(text)
 
 
@@ -136,7 +135,7 @@ def test_an_sqlite_file_that_must_be_there_is_not_made(tmp_path: Path) -> None:
 
 def test_an_sqlite_folder_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     store = EventStore.open(f"sqlite:///{tmp_path / 'no' / 'folder.db'}")
-    with pytest.raises(StoreUnavailable, match="can't be opened. Does its folder exist"):
+    with pytest.raises(StoreUnavailable, match=r"can't be opened. Does its folder exist"):
         store.migrate()
     store.close()
 
@@ -173,4 +172,4 @@ def test_opening_touches_nothing(tmp_path: Path) -> None:
     assert store.database.name == "postgresql://ann:***@no-such-host.invalid/shop"
     store.close()
     store.close()
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -140,9 +140,7 @@ class _LogWalk:
 class _MergedWalk:
     """Reads several logs; places are cursors, which divide older from newer and so serve both directions."""
 
-    def __init__(
-        self, source: EventSource, logs: Sequence[Log], where: EventFilter, place: Place, limit: int
-    ) -> None:
+    def __init__(self, source: EventSource, logs: Sequence[Log], where: EventFilter, place: Place, limit: int) -> None:
         self.place = place
         self.events = read_all(
             source, where=where, newest_first=place.goes_down, cursor=place.start, with_payload=False,

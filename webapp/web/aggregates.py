@@ -30,7 +30,5 @@ def type(store: str, type: str) -> ResponseReturnValue:
 @bp.get("/<name:type>/<anyname:id>")
 def show(store: str, type: str, id: str) -> ResponseReturnValue:
     """One aggregate: its history, what changed at a version, and its state there."""
-    page = AggregatePage.from_args(
-        source(store), type, id, request.args, definitions=domain().aggregates, zone=zone()
-    )
+    page = AggregatePage.from_args(source(store), type, id, request.args, definitions=domain().aggregates, zone=zone())
     return render_template("aggregates/show.html", store=store, page=page), page.status

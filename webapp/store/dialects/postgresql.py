@@ -60,7 +60,9 @@ class PostgreSql(Dialect):
         if "FATAL" in detail and "database" in detail and "does not exist" in detail:
             return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
         if "FATAL" in detail:
-            return StoreUnavailable(f"{where} refused the connection: {detail.rsplit('FATAL:', maxsplit=1)[-1].strip()}.")
+            return StoreUnavailable(
+                f"{where} refused the connection: {detail.rsplit('FATAL:', maxsplit=1)[-1].strip()}."
+            )
         return StoreUnavailable(f"{where} can't be reached: {detail}. Is it running, are host and port right?")
 
     def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
