@@ -38,7 +38,7 @@ def test_ecotones_projections_are_listed_with_problems_first(source: EcotoneSour
     assert set(names[:4]) == {"crashed_report", "legacy_export", "reset_me", "ticket_board"}
     lines = {line.name: line for line in page.lines}
     assert (lines["order_list"].lag, lines["order_list"].pending) == ("7", "3 events")
-    assert lines["order_details"].lag == "5 of 40 partitions"
+    assert (lines["order_details"].lag, lines["order_details"].pending) == ("5 of 40", "partitions")
     assert lines["orders_v2"].position == "2,391"
     assert lines["backoffice_counter"].position == "2 logs"
     assert not any(line.is_orphan or line.is_stale for line in page.lines)

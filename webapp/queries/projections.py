@@ -78,12 +78,14 @@ class ProjectionLine:
         """How much is after its checkpoints, in positions."""
         if self.status.partitions is not None:
             behind = self.status.partitions_behind or 0
-            return f"{behind:,} of {self.status.partitions:,} partitions"
+            return f"{behind:,} of {self.status.partitions:,}"
         return f"{self.status.lag:,}" if self.status.progress else "–"
 
     @property
     def pending(self) -> str | None:
-        """How many events the lag holds, where that is another number."""
+        """How many events the lag holds, where that is another number; of what it is, where it isn't positions."""
+        if self.status.partitions is not None:
+            return "partitions"
         counts = [progress.pending for progress in self.status.progress]
         number = sum(count.number for count in counts if count is not None)
         if not counts or None in counts or number == self.status.lag:
