@@ -49,9 +49,9 @@ def projectionist() -> None:
 def main() -> None:
     """Runs the command; exit status 0 done, 1 the thing failed or was not found, 2 wrong usage."""
     try:
-        projectionist.main(standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        # Without its standalone mode click returns the status of a command that left early.
+        status = projectionist.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
