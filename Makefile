@@ -4,12 +4,11 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check
+.PHONY: help run test check
 
 help:
 	@echo 'make run    serve the demo shop on http://127.0.0.1:$${PORT:-8000}'
 	@echo 'make test   run every test against real servers (ARGS="…" for a part)'
-	@echo 'make bench  measure against the raw drivers and against eventsourcing'
 	@echo 'make check  linters, types and import rules'
 
 # The demo store in ./.projectionist, served and followed live.
@@ -19,10 +18,6 @@ run: .venv/.runs
 # Real PostgreSQL, MariaDB, MySQL and Chromium, installed if missing, running for this command only.
 test: .venv/.tests
 	@.venv/bin/python -m tests.servers run -- .venv/bin/python -m pytest $(ARGS)
-
-# The same servers with durable settings.
-bench: .venv/.benches
-	@.venv/bin/python -m tests.servers run --durable -- .venv/bin/python -m bench $(ARGS)
 
 check: .venv/.tests
 	@.venv/bin/ruff check .
@@ -48,8 +43,4 @@ install = @echo 'Installing into .venv …'; \
 
 .venv/.tests: pyproject.toml | .venv/bin/python
 	$(install) '.[test]'
-	@touch $@ .venv/.runs
-
-.venv/.benches: pyproject.toml | .venv/bin/python
-	$(install) '.[bench]'
 	@touch $@ .venv/.runs

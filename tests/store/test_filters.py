@@ -175,7 +175,7 @@ def test_a_search_that_was_stopped_goes_on_from_there(
     for newest_first in (False, True):
         found: list[int] = []
         after, before = 0, None
-        for _ in range(10):
+        for _ in range(200):
             try:
                 for event in store.read_log(
                     "main", after=after, before=before, limit=None, where=where, newest_first=newest_first, seconds=0

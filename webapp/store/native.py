@@ -208,7 +208,7 @@ class EventStore:
 
         With `seconds` a search for which there is no index raises TimedOut after about that long, with `reached`.
         """
-        dialect, size = self.database.dialect, PageSize()
+        dialect, size = self.database.dialect, PageSize(with_payload)
         with self.database.reading() as connection:
             row = self._log_row(connection, log)
             texts = (where.aggregate_type, where.aggregate_id, where.correlation_id, where.actor, where.contains)
@@ -246,7 +246,7 @@ class EventStore:
         with_payload: bool = True,
     ) -> Iterator[RecordedEvent]:
         """One aggregate's events with version > after, by version; raises AmbiguousLog if several logs hold it."""
-        dialect, size = self.database.dialect, PageSize()
+        dialect, size = self.database.dialect, PageSize(with_payload)
         query = (
             sa.select(streams.c.id, logs.c.name)
             .join_from(streams, types, types.c.id == streams.c.type_id).join(logs, logs.c.id == types.c.log_id)

@@ -93,10 +93,10 @@ def read_by_id(
 class PageSize:
     """How many rows the next page may have, so that a page of large payloads doesn't fill the memory."""
 
-    smallest, largest, bytes_wanted = 8, 2000, 8_000_000
+    smallest, largest, bytes_wanted = 4, 2000, 4_000_000
 
-    def __init__(self) -> None:
-        self.rows = 250
+    def __init__(self, with_payload: bool = True) -> None:
+        self.rows = 8 if with_payload else 250
 
     def learn(self, events: Sequence[RecordedEvent]) -> None:
         """Looks at the page just read, at every 16th event of it, and grows or shrinks."""
