@@ -35,10 +35,9 @@ def _start(store: EventStore, projection: Projection) -> bool:
     dialect = store.database.dialect
     try:
         with store.database.writing() as connection:
-            if checkpoints.find_projection(connection, projection.name, lock=True) is not None:
-                return False
-            refuse_obstacles(connection, dialect, projection, None)
             checkpoints.start_projection(connection, dialect, projection)
+            # Looked for second: a rival who was quicker has made the very tables, and ends this by the row's key.
+            refuse_obstacles(connection, dialect, projection, None)
     except DuplicateKey:
         return False
     return True

@@ -174,12 +174,15 @@ class _Encoder:
         self.name = column.name
         self._column = column
         self._takes = (*_taken(column.type), type(None))
+        self._is_ours_to_check = not isinstance(column.type, sa.types.TypeDecorator)  # which may take anything
         self._process = column.type.dialect_impl(dialect).bind_processor(dialect)
 
     def encode(self, value: Any) -> Any:
+        if self._is_ours_to_check and not isinstance(value, self._takes):
+            raise _refused(self._column, value)
         if self._process is not None:
             value = self._process(value)
-        if not isinstance(value, self._takes) or isinstance(value, (dict, list, tuple, set)):
+        if isinstance(value, (dict, list, tuple, set)):
             raise _refused(self._column, value)
         return value
 

@@ -82,22 +82,18 @@ def request_replay(
 ) -> int:
     """The id of a new job, queued for any worker; raises ReplayConflict while the projection has another one."""
     with home.database.writing() as connection:
+        home.database.dialect.lock_log(connection, "main")  # what all requests share, so that they come one by one
+        mine = sa.and_(replays.c.store == store, replays.c.projection == projection)
+        other = connection.execute(
+            sa.select(replays.c.id).where(mine, replays.c.status.in_(active)).limit(1)
+        ).scalar_one_or_none()
+        if other is not None:
+            raise ReplayConflict(f"{projection} has replay {other} under way. Wait for it, or cancel it first.")
         row = sa.insert(replays).values(
             store=store, projection=projection, kind="rebuild", status="queued", reason=reason or None,
             started_by=started_by, created_at=home.database.dialect.clock(connection), batch_size=batch_size,
         )  # fmt: skip
-        replay_id = int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
-    # Inserted first and looked after it: of two that come at once, the later one withdraws.
-    with home.database.writing() as connection:
-        other = sa.select(sa.func.min(replays.c.id)).where(
-            replays.c.store == store, replays.c.projection == projection, replays.c.status.in_(active)
-        )
-        first = connection.execute(other).scalar_one()
-        if first != replay_id:
-            connection.execute(sa.delete(replays).where(replays.c.id == replay_id))
-    if first != replay_id:
-        raise ReplayConflict(f"{projection} has replay {first} under way. Wait for it, or cancel it first.")
-    return replay_id
+        return int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
 
 
 def find_replay(home: Home, replay_id: int, store: str | None = None) -> ReplayJob:

@@ -86,7 +86,6 @@ class JobRunner:
         self._speed.add(self.rebuild.step())
         if self.rebuild.phase is not Phase.done:
             return True
-        self._report(force=True)
         self._end("done")
         return False
 
@@ -101,6 +100,7 @@ class JobRunner:
         job = jobs.report_progress(self.home, self.job, **progress)
         if job is None:
             log.warning("replay %d is another runner's now", self.job.id)
+            self.rebuild.release()
             return False
         self.job = job
         self._reported_at = time.monotonic()
@@ -124,6 +124,7 @@ class JobRunner:
         log.info("replay %d is %s", self.job.id, status)
 
     def _end(self, status: str, message: str | None = None) -> None:
+        self._report(force=True)
         try:
             self.rebuild.release()
         except ProjectionistError as error:
