@@ -167,6 +167,29 @@ def test_a_search_without_an_index_stops_when_its_time_is_up(
         assert raised.value.reached == reached
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        EventFilter(types=("placed",), contains="none"),
+        EventFilter(types=("placed", "paid"), actor="nobody"),
+        EventFilter(aggregate_type="order", contains="none"),
+    ],
+)
+def test_a_search_that_an_index_answers_in_part_stops_too(
+    store: EventStore, where: EventFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_module, "_scan_rows", 100)
+    with pytest.raises(TimedOut) as raised:
+        list(store.read_log("main", where=where, seconds=0))
+    assert raised.value.reached == 100
+
+
+def test_a_search_that_an_index_answers_is_one_statement(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_module, "_scan_rows", 1)
+    for where in (EventFilter(types=("none",)), EventFilter(correlation_id="none"), EventFilter(types=("rare",))):
+        list(store.read_log("main", where=where, seconds=0, limit=3))
+
+
 def test_a_search_that_was_stopped_goes_on_from_there(
     store: EventStore, everything: list[RecordedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:

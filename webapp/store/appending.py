@@ -29,6 +29,7 @@ from webapp.store.reading import StoredEvent, columns, kinds, read_by_id
 from webapp.store.tables import stream_bits
 
 _lookup_chunk = 500
+stream_columns = ("id", "type_id", "aggregate_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Appender:
         rows: list[tuple[Any, ...]] = []
         new_streams: list[tuple[int, int, str]] = []
         spans: dict[int, tuple[int, int]] = {}
-        encode_id, encode_time = self.dialect.encode_id, self.dialect.encode_time
+        encode_time = self.dialect.encode_time
         for (index, append), key in zip(appends, keys, strict=True):
             stream_id = stream_ids.get(key)
             version = 0 if stream_id is None else versions.get(stream_id, 0)
@@ -122,7 +123,7 @@ class Appender:
                 if own is not None:
                     time = encode_time(own)
                 rows.append(
-                    (log_id, position, stream_id, version, type_ids[type_], encode_id(event_id), time,
+                    (log_id, position, stream_id, version, type_ids[type_], event_id, time,
                      correlation_id, causation_id, actor, data_text, metadata_text)
                 )  # fmt: skip
             spans[index] = (start, len(rows))
@@ -148,21 +149,28 @@ class Appender:
         rows: list[tuple[Any, ...]],
         new_streams: list[tuple[int, int, str]],
     ) -> None:
-        if new_streams:
-            self.dialect.append_rows(
-                self.connection, "projectionist_streams", ("id", "type_id", "aggregate_id"), new_streams
+        def insert() -> None:
+            if new_streams:
+                self.dialect.append_rows(self.connection, "projectionist_streams", stream_columns, new_streams)
+            self.dialect.append_rows(self.connection, "projectionist_events", columns, rows, kinds)
+
+        is_bulk = len(rows) >= self.dialect.bulk_rows
+        with self.dialect.pipelined(self.connection):
+            if new_streams:
+                began_at = {row[2]: row[6] for row in reversed(rows)}
+                self._count(
+                    Counter(type_id for _, type_id, _ in new_streams),
+                    {type_id: began_at[stream_id] for stream_id, type_id, _ in new_streams},
+                )
+            self._count(Counter(row[4] for row in rows), {row[4]: row[6] for row in rows})
+            self._execute(
+                "UPDATE projectionist_logs SET head = {p}, streams = {p}, recorded_at = {p} WHERE id = {p}",
+                (head, streams, time, log_id),
             )
-            began_at = {row[2]: row[6] for row in reversed(rows)}
-            self._count(
-                Counter(type_id for _, type_id, _ in new_streams),
-                {type_id: began_at[stream_id] for stream_id, type_id, _ in new_streams},
-            )
-        self.dialect.append_rows(self.connection, "projectionist_events", columns, rows, kinds)
-        self._count(Counter(row[4] for row in rows), {row[4]: row[6] for row in rows})
-        self._execute(
-            "UPDATE projectionist_logs SET head = {p}, streams = {p}, recorded_at = {p} WHERE id = {p}",
-            (head, streams, time, log_id),
-        )
+            if not is_bulk:
+                insert()
+        if is_bulk:
+            insert()
 
     def _lock(self, log: str) -> tuple[int, int, int, dt.datetime, bool]:
         locked = self.dialect.lock_log(self.connection, log)
@@ -210,28 +218,28 @@ class Appender:
                 found[key] = stream_id
         for type_id, ids in unknown.items():
             for chunk in _chunks(ids):
-                self._execute(
+                rows = self._read(
                     "SELECT aggregate_id, id FROM projectionist_streams WHERE type_id = {p} AND aggregate_id IN ("
                     + ", ".join(["{p}"] * len(chunk)) + ")",
                     (type_id, *chunk),
                 )  # fmt: skip
-                found |= {(type_id, aggregate_id): stream_id for aggregate_id, stream_id in self.cursor.fetchall()}
+                found |= {(type_id, aggregate_id): stream_id for aggregate_id, stream_id in rows}
         return found
 
     def _versions(self, stream_ids: set[int]) -> dict[int, int]:
         versions: dict[int, int] = {}
         if len(stream_ids) == 1:
             (stream_id,) = stream_ids
-            self._execute("SELECT max(version) FROM projectionist_events WHERE stream_id = {p}", (stream_id,))
-            return {stream_id: self.cursor.fetchone()[0] or 0}  # type: ignore[index]
+            (row,) = self._read("SELECT max(version) FROM projectionist_events WHERE stream_id = {p}", (stream_id,))
+            return {stream_id: row[0] or 0}
         for chunk in _chunks(sorted(stream_ids)):
             # A subquery each: the end of one index range, however long the stream is.
-            self._execute(
+            rows = self._read(
                 "SELECT s.id, (SELECT max(e.version) FROM projectionist_events e WHERE e.stream_id = s.id) "
                 "FROM projectionist_streams s WHERE s.id IN (" + ", ".join(["{p}"] * len(chunk)) + ")",
                 tuple(chunk),
             )
-            versions |= {stream_id: version or 0 for stream_id, version in self.cursor.fetchall()}
+            versions |= {stream_id: version or 0 for stream_id, version in rows}
         return versions
 
     def _count(self, counts: Counter[int], last_at: dict[int, Any]) -> None:
@@ -268,6 +276,9 @@ class Appender:
             if not same:
                 raise EventIdReused(earlier.id, f"as {earlier.type} of {earlier.stream} with other content")
         return [found[event.id] for append in appends for event in append.events]
+
+    def _read(self, sql: str, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
+        return self.dialect.read_rows(self.connection, sql.replace("{p}", self.dialect.parameter), values)
 
     def _execute(self, sql: str, values: tuple[Any, ...]) -> None:
         self.cursor.execute(sql.replace("{p}", self.dialect.parameter), values)

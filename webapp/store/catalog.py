@@ -58,8 +58,8 @@ class Catalog:
         for at in range(0, len(unknown), _lookup_chunk):
             chunk = unknown[at : at + _lookup_chunk]
             marks = ", ".join([dialect.parameter] * len(chunk))
-            cursor.execute(f"SELECT id, type_id, aggregate_id FROM projectionist_streams WHERE id IN ({marks})", chunk)
-            for stream_id, type_id, aggregate_id in cursor.fetchall():
+            sql = f"SELECT id, type_id, aggregate_id FROM projectionist_streams WHERE id IN ({marks})"
+            for stream_id, type_id, aggregate_id in dialect.read_rows(connection, sql, chunk):
                 streams[stream_id] = (type_id, aggregate_id)
         if not {row[0] for row in rows} <= self.log_names.keys():
             cursor.execute("SELECT id, name FROM projectionist_logs")

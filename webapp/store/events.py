@@ -272,8 +272,8 @@ def prepare(event: NewEvent) -> PreparedEvent:
     get = metadata.get
     return PreparedEvent(
         type_, event_id, data_text, metadata_text,
-        _short(get("correlation_id"), "correlation_id"), _short(get("causation_id"), "causation_id"),
-        _short(get("actor"), "actor"),
+        _short(get("correlation_id"), "metadata “correlation_id”"), _short(get("causation_id"), "metadata “causation_id”"),
+        _short(get("actor"), "metadata “actor”"),
     )  # fmt: skip
 
 
@@ -287,6 +287,8 @@ def can_be_stored(*texts: str | None) -> bool:
 
 def checked_name(name: str, what: str, limit: int) -> str:
     """The name itself, if it is text of 1 to `limit` characters that every database can hold."""
+    if type(name) is str and 0 < len(name) <= limit and name.isprintable():
+        return name  # as nearly all are; what isn't printable may still be fine
     if not isinstance(name, str) or not name:
         raise InvalidEvent(f"The {what} must be text that isn't empty.")
     if len(name) > limit:
@@ -305,15 +307,16 @@ def _to_uuid(value: uuid.UUID | str) -> uuid.UUID:
         raise InvalidEvent(f"The event id {value!r} is not a UUID. Leave it out and one is made.") from error
 
 
-def _short(value: Any, key: str) -> str | None:
+def _short(value: Any, what: str) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else _dumps(value)
-    return checked_name(text, f"metadata “{key}”", id_limit)
+    return checked_name(value if isinstance(value, str) else _dumps(value), what, id_limit)
 
 
 def _to_text(value: Any, part: str, type_: str) -> str:
     """JSON text for a value; text and bytes are taken to be JSON already, and stored as they stand."""
+    if type(value) is dict:
+        return encode(value, part, type_)
     if isinstance(value, bytes | bytearray):
         try:
             value = bytes(value).decode()
@@ -322,7 +325,7 @@ def _to_text(value: Any, part: str, type_: str) -> str:
                 f"The {part} of {type_} is bytes that aren't UTF-8. Give JSON text, or any JSON value."
             ) from error
     if not isinstance(value, str):
-        return encode(value, f"The {part} of {type_}")
+        return encode(value, part, type_)
     if not is_json(value):
         raise InvalidEvent(
             f"The {part} of {type_} is text that is not JSON. Give JSON text (a plain string needs its quotes), or a value."
@@ -333,7 +336,7 @@ def _to_text(value: Any, part: str, type_: str) -> str:
 _orjson_options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
-def encode(value: Any, what: str = "The value") -> str:
+def encode(value: Any, part: str = "value", type_: str | None = None) -> str:
     """A JSON value as compact text; raises InvalidEvent for what JSON has no word for (NaN, sets, objects)."""
     try:
         text = orjson.dumps(value, option=_orjson_options)
@@ -349,6 +352,7 @@ def encode(value: Any, what: str = "The value") -> str:
         # Lone surrogates have no UTF-8; escaped they can be stored and come back as they were.
         return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_to_plain)
     except (TypeError, ValueError, RecursionError) as error:
+        what = f"The {part} of {type_}" if type_ is not None else f"The {part}"
         raise InvalidEvent(f"{what} can't be written as JSON: {error}.") from error
 
 

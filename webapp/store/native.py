@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from webapp.store.catalog import Catalog
 from webapp.store.database import Database, page_seconds
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
 from webapp.store.importing import Importer, prepare_import
-from webapp.store.reading import PageSize, fetch, pages
+from webapp.store.reading import PageSize, fetch, fill, pages
 from webapp.store.selecting import Selection
 from webapp.store.source import (
     Aggregate,
@@ -217,22 +218,26 @@ class EventStore:
                 selection = Selection.make(dialect, connection, row.id, row.head, after, before, where)
         if selection is None:
             return
-        found, ends_at = 0, None if seconds is None else dt.datetime.now() + dt.timedelta(seconds=seconds)
+        found, ends_at, reached = 0, None if seconds is None else time.monotonic() + seconds, None
         while limit is None or found < limit:
             rows = size.rows if limit is None else min(size.rows, limit - found)
             window = selection.window(_scan_rows, newest_first)
-            with self.database.reading(page_seconds if seconds is None else max(1.0, seconds)) as connection:
+            with (
+                _saying_how_far(reached),
+                self.database.reading(page_seconds if seconds is None else max(1.0, seconds)) as connection,
+            ):
                 events = fetch(
                     dialect, connection, self._catalog, window.sql, window.values,
                     order=f"e.position{' DESC' if newest_first else ''}", limit=rows, with_payload=with_payload,
+                    with_large=False,
                 )  # fmt: skip
-            yield from events
+            yield from fill(self.database, self._catalog, events) if with_payload else events
             found += len(events)
             size.learn(events)
             reached = events[-1].position if len(events) == rows else window.edge
             if not selection.move(reached, newest_first):
                 return
-            if ends_at is not None and dt.datetime.now() > ends_at and (limit is None or found < limit):
+            if ends_at is not None and time.monotonic() > ends_at and (limit is None or found < limit):
                 raise TimedOut(f"The search reached position {reached} before its time was up.", reached)
 
     def read_stream(
@@ -265,9 +270,9 @@ class EventStore:
             with self.database.reading() as connection:
                 events = fetch(
                     dialect, connection, self._catalog, "e.stream_id = {p} AND e.version > {p}", [found[0].id, after],
-                    order="e.version", limit=rows, with_payload=with_payload,
+                    order="e.version", limit=rows, with_payload=with_payload, with_large=False,
                 )  # fmt: skip
-            yield from events
+            yield from fill(self.database, self._catalog, events) if with_payload else events
             if len(events) < rows:
                 return
             after = events[-1].version or after
@@ -351,6 +356,15 @@ class EventStore:
     def read_model_tables(self) -> Sequence[str]:
         """Tables in this database that projections fill, by name."""
         return []
+
+
+@contextmanager
+def _saying_how_far(reached: int | None) -> Iterator[None]:
+    """Adds to a statement's TimedOut how far the statements before it came."""
+    try:
+        yield
+    except TimedOut as error:
+        raise TimedOut(str(error), reached) from error
 
 
 def _refuse_repeated_ids(prepared: Iterable[PreparedAppend]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.store.catalog import Catalog, Names
+from webapp.store.database import Database
 from webapp.store.dialects import Dialect
 from webapp.store.events import RecordedEvent
 
@@ -15,8 +16,11 @@ columns = (
     "log_id", "position", "stream_id", "version", "type_id", "id", "recorded_at",
     "correlation_id", "causation_id", "actor", "data", "metadata",
 )  # fmt: skip
+texts = ("data", "metadata")
 kinds = ("int4", "int8", "int8", "int8", "int4", "uuid", "timestamptz", "varchar", "varchar", "varchar", "text", "text")
 _whole = f"SELECT {', '.join(f'e.{column}' for column in columns)} FROM projectionist_events e WHERE "
+_large = 32_768
+"""Texts beyond this size come one event at a time, or a page of them would fill the memory."""
 _without_payload = _whole.replace("e.data, e.metadata", "NULL, NULL")
 
 
@@ -66,28 +70,47 @@ def fetch(
     order: str = "",
     limit: int | None = None,
     with_payload: bool = True,
-) -> list[RecordedEvent]:
-    """The events of one statement; `where` marks its values by {p}."""
-    sql = (_whole if with_payload else _without_payload) + where.replace("{p}", dialect.parameter)
+    with_large: bool = True,
+) -> list[StoredEvent]:
+    """The events of one statement; `where` marks its values by {p}. Those left without a large text `fill` completes."""
+    select = _whole if with_payload else _without_payload
+    if with_payload and not with_large:
+        light = (f"CASE WHEN {dialect.octets}(e.{column}) > {_large} THEN NULL ELSE e.{column} END" for column in texts)
+        select = _whole.replace("e.data, e.metadata", ", ".join(light))
+    sql = select + where.replace("{p}", dialect.parameter)
     if order:
         sql += f" ORDER BY {order}"
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
-    cursor = connection.connection.cursor()
-    cursor.execute(sql, tuple(values))
-    rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]
+    rows = dialect.read_rows(connection, sql, values)
     if not rows:
         return []
     names = catalog.learn_names(dialect, connection, rows)
     return [StoredEvent(row, names) for row in rows]
 
 
+def fill(database: Database, catalog: Catalog, events: Sequence[StoredEvent]) -> Iterator[RecordedEvent]:
+    """The events, each that came without its large texts read whole when its turn comes."""
+    if not any(row[10] is None or row[11] is None for row in (event._row for event in events)):
+        yield from events
+        return
+    for event in events:
+        log_id, position, *_, data, metadata = event._row
+        if data is None or metadata is None:
+            with database.reading() as connection:
+                yield from fetch(
+                    database.dialect, connection, catalog, "e.log_id = {p} AND e.position = {p}", [log_id, position]
+                )
+        else:
+            yield event
+
+
 def read_by_id(
     dialect: Dialect, connection: sa.Connection, catalog: Catalog, ids: Sequence[bytes]
-) -> list[RecordedEvent]:
+) -> list[StoredEvent]:
     """The recorded events of these ids (16 bytes each), whole, in no order."""
     marks = ", ".join(["{p}"] * len(ids))
-    return fetch(dialect, connection, catalog, f"e.id IN ({marks})", [dialect.encode_id(event_id) for event_id in ids])
+    return fetch(dialect, connection, catalog, f"e.id IN ({marks})", ids)
 
 
 class PageSize:

@@ -32,7 +32,10 @@ class Selection:
     before: int
     conditions: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
-    needs_scan: bool = False
+    is_narrow: bool = False
+    """Whether an index leads to few events."""
+    is_ordered: bool = True
+    """Whether an index leads, in order of position, to nothing but what passes."""
 
     @classmethod
     def make(
@@ -56,49 +59,49 @@ class Selection:
             ids = lookup.type_ids("event", where.types)
             if not ids:
                 return None
-            selection.add(f"e.type_id IN ({', '.join(['{p}'] * len(ids))})", ids, is_indexed=len(ids) == 1)
+            selection.add(f"e.type_id IN ({', '.join(['{p}'] * len(ids))})", ids, is_ordered=len(ids) == 1)
         if where.aggregate_type is not None:
             ids = lookup.type_ids("aggregate", [where.aggregate_type])
             if not ids:
                 return None
             if where.aggregate_id is None:
-                selection.add(
-                    "e.stream_id IN (SELECT id FROM projectionist_streams WHERE type_id = {p})", ids, is_indexed=False
-                )
+                selection.add("e.stream_id IN (SELECT id FROM projectionist_streams WHERE type_id = {p})", ids)
             else:
                 stream = lookup.stream_id(ids[0], where.aggregate_id)
                 if stream is None:
                     return None
-                selection.add("e.stream_id = {p}", [stream])
+                selection.add("e.stream_id = {p}", [stream], is_narrow=True)
         elif where.aggregate_id is not None:
             selection.add(
                 "e.stream_id IN (SELECT s.id FROM projectionist_streams s JOIN projectionist_types t ON t.id = s.type_id "
                 "WHERE t.log_id = {p} AND s.aggregate_id = {p})",
                 [log_id, where.aggregate_id],
+                is_narrow=True,
             )
         if where.correlation_id is not None:
-            selection.add("e.correlation_id = {p}", [where.correlation_id])
+            selection.add("e.correlation_id = {p}", [where.correlation_id], is_narrow=True)
         if where.actor is not None:
-            selection.add("e.actor = {p}", [where.actor], is_indexed=False)
+            selection.add("e.actor = {p}", [where.actor])
         if where.event_id is not None:
             event_id = to_uuid(where.event_id)
             if event_id is None:
                 return None
-            selection.add("e.id = {p}", [dialect.encode_id(event_id.bytes)])
+            selection.add("e.id = {p}", [event_id.bytes], is_narrow=True)
         if where.contains is not None:
-            selection.add(dialect.contains("e.data"), [where.contains], is_indexed=False)
+            selection.add(dialect.contains("e.data"), [where.contains])
         return selection if selection.after + 1 < selection.before else None
 
-    def add(self, sql: str, values: Sequence[Any], *, is_indexed: bool = True) -> None:
-        """One more condition; a single indexed one spares the windows."""
-        self.needs_scan = not is_indexed and (self.needs_scan or not self.conditions)
+    def add(self, sql: str, values: Sequence[Any], *, is_narrow: bool = False, is_ordered: bool = False) -> None:
+        """One more condition; what an index alone can't answer is looked for in windows."""
+        self.is_narrow |= is_narrow
+        self.is_ordered &= is_ordered
         self.conditions.append(sql)
         self.values.extend(values)
 
     def window(self, rows: int, newest_first: bool) -> Window:
         """The next statement's condition: all that is left, or `rows` positions of it where no index helps."""
         after, before = self.after, self.before
-        if self.needs_scan:
+        if not self.is_narrow and not self.is_ordered:
             if newest_first:
                 after = max(after, before - 1 - rows)
             else:

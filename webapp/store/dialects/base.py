@@ -116,10 +116,6 @@ class Dialect:
     ignore_conflict = ""
     """What stands around an insert that does nothing where the key is taken."""
 
-    def encode_id(self, value: bytes) -> Any:
-        """An event id of 16 bytes as the driver wants it."""
-        return value
-
     def encode_time(self, value: dt.datetime) -> Any:
         """An aware moment in UTC as the driver wants it."""
         return value
@@ -129,6 +125,26 @@ class Dialect:
         raise NotImplementedError
 
     # --- bulk -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def pipelined(self, connection: sa.Connection) -> Iterator[None]:
+        """Sends the statements of the block without waiting for each one's answer, where the driver can.
+
+        The first error is raised at the end of the block at the latest; none of the statements may be a bulk one.
+        """
+        yield
+
+    octets = "octet_length"
+    """The function that says how long a text is, in bytes or about, without reading a large one."""
+
+    bulk_rows = 1
+    """From how many rows on append_rows is a bulk statement."""
+
+    def read_rows(self, connection: sa.Connection, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """Rows of a SELECT by the driver's fastest way; event ids are 16 bytes on both sides."""
+        cursor = connection.connection.cursor()
+        cursor.execute(sql, tuple(values))
+        return cursor.fetchall()
 
     def append_rows(
         self,

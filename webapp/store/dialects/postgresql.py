@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
+import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,8 +80,8 @@ class PostgreSql(Dialect):
         kinds: Sequence[str] = (),
     ) -> None:
         names = ", ".join(columns)
-        cursor: Any = connection.connection.cursor()
-        if len(rows) < 20:  # below this a COPY costs more than it saves
+        cursor = _cursor_of_ids(connection)
+        if len(rows) < self.bulk_rows:
             one = f"({', '.join(['%s'] * len(columns))})"
             values = [value for row in rows for value in row]
             cursor.execute(f"INSERT INTO {table} ({names}) VALUES {', '.join([one] * len(rows))}", values)
@@ -93,8 +93,20 @@ class PostgreSql(Dialect):
             for row in rows:
                 copy.write_row(row)
 
-    def encode_id(self, value: bytes) -> Any:
-        return uuid.UUID(bytes=value)
+    bulk_rows = 20  # below this a COPY costs more than it saves
+
+    @contextmanager
+    def pipelined(self, connection: sa.Connection) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        with driver.pipeline() if _can_pipeline() else nullcontext():
+            yield
+
+    def read_rows(self, connection: sa.Connection, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        cursor = _cursor_of_ids(connection)
+        # Planned each time: a plan kept from when a table was small would go on reading all of it when it has grown.
+        cursor.execute(sql, tuple(values), prepare=False)
+        rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     @contextmanager
     def migration_lock(self, connection: sa.Connection) -> Iterator[None]:
@@ -112,13 +124,14 @@ class PostgreSql(Dialect):
         connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(20260, hashtext(%s))", (log,))
 
     def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
-        self.lock_log_name(connection, log)
         cursor = connection.connection.cursor()
-        cursor.execute(
-            "SELECT id, head, streams, greatest(recorded_at, clock_timestamp()), retired_at IS NOT NULL "
-            "FROM projectionist_logs WHERE name = %s FOR UPDATE",
-            (log,),
-        )
+        with self.pipelined(connection):
+            self.lock_log_name(connection, log)
+            cursor.execute(
+                "SELECT id, head, streams, greatest(recorded_at, clock_timestamp()), retired_at IS NOT NULL "
+                "FROM projectionist_logs WHERE name = %s FOR UPDATE",
+                (log,),
+            )
         return cursor.fetchone()
 
     ignore_conflict = "ON CONFLICT DO NOTHING"
@@ -183,3 +196,38 @@ class PostgreSql(Dialect):
 
     def connection_limit(self, connection: sa.Connection) -> int | None:
         return int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
+
+
+def _cursor_of_ids(connection: sa.Connection) -> Any:
+    """A cursor that takes and gives UUIDs as 16 bytes, which spares making an object of each."""
+    from psycopg.types.string import ByteaBinaryLoader
+
+    driver: Any = connection.connection.driver_connection
+    cursor = driver.cursor(binary=True)
+    cursor.adapters.register_loader("uuid", ByteaBinaryLoader)
+    cursor.adapters.register_dumper(bytes, _id_dumper())
+    return cursor
+
+
+@functools.cache
+def _id_dumper() -> type[Any]:
+    from psycopg.adapt import Dumper
+    from psycopg.postgres import types
+    from psycopg.pq import Format
+
+    class IdDumper(Dumper):
+        format = Format.BINARY
+        oid = types["uuid"].oid
+
+        def dump(self, obj: bytes) -> bytes:
+            return obj
+
+    return IdDumper
+
+
+@functools.cache
+def _can_pipeline() -> bool:
+    """libpq 14 and newer can."""
+    from psycopg import Pipeline
+
+    return Pipeline.is_supported()
