@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from webapp.store.database import Database
 
 _instructions_between_looks = 20_000
+_mode_attempts = 10
 _values_in_a_statement = 600
 
 
@@ -98,10 +99,17 @@ class Sqlite(Dialect):
     octets = "length"  # in characters; octet_length came with 3.43
 
     def prepare_database(self, database: Database) -> None:
-        # WAL lets pages read while a writer writes; the mode stays with the file.
-        with database.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            driver.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
+        # WAL lets pages read while a writer writes; the mode stays with the file. SQLite doesn't wait by itself where
+        # several processes change the mode at once.
+        for attempt in range(1, _mode_attempts + 1):
+            try:
+                with database.translated(), database.engine.connect() as connection:
+                    connection.connection.driver_connection.execute("PRAGMA journal_mode = WAL")  # type: ignore[union-attr]
+                    return
+            except StoreUnavailable as error:
+                if attempt == _mode_attempts or not database.is_retryable(error):
+                    raise
+                self.wait_before_retry(attempt)
 
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
