@@ -4,12 +4,13 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check
+.PHONY: help run test check bench
 
 help:
 	@echo 'make run    serve the demo shop on http://127.0.0.1:$${PORT:-8000}'
 	@echo 'make test   run every test against real servers (ARGS="…" for a part)'
 	@echo 'make check  linters, types and import rules'
+	@echo 'make bench  measure against the raw drivers and eventsourcing; tables in bench/results/'
 
 # The demo store in ./.projectionist, served and followed live.
 run: .venv/.runs
@@ -24,6 +25,10 @@ check: .venv/.tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+# Servers with their own durability settings; some minutes (ARGS="postgresql" for one database, "--dry" to keep no files).
+bench: .venv/.bench
+	@.venv/bin/python -m tests.servers run --durable -- .venv/bin/python -m bench $(ARGS)
 
 # --- the virtual environment, made anew when pyproject.toml changes -------------------------------------------------
 
@@ -44,3 +49,7 @@ install = @echo 'Installing into .venv …'; \
 .venv/.tests: pyproject.toml | .venv/bin/python
 	$(install) '.[test]'
 	@touch $@ .venv/.runs
+
+.venv/.bench: pyproject.toml | .venv/bin/python
+	$(install) '.[test,bench]'
+	@touch $@ .venv/.tests .venv/.runs
