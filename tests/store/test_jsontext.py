@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from tests.store.helpers import count
 from webapp.errors import InvalidEvent
 from webapp.store import EventStore, NewEvent
-from webapp.store.events import encode, is_json, parse_json
-from webapp.store.jsontext import scan
+from webapp.store.jsontext import encode, is_json, parse_json, scan
 
 KEPT = [
     '{"b": 1, "a": 2, "b": 3}',

@@ -8,7 +8,8 @@ from itertools import chain, islice
 import click
 
 from webapp.cli.reading import cut, show_time, terminal_width
-from webapp.store.events import RecordedEvent, as_text
+from webapp.store.events import RecordedEvent
+from webapp.store.jsontext import as_text
 
 Column = tuple[str, Callable[[RecordedEvent], str]]
 _widest = 48

@@ -6,7 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from webapp.store.events import RecordedEvent, is_json
+from webapp.store.events import RecordedEvent
+from webapp.store.jsontext import is_json
 
 longest_shown = 64 * 1024
 _longest_checked = 16 * 1024 * 1024

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from webapp.adapters.ecotone.heads import utc
 from webapp.errors import NotFound
-from webapp.store.events import parse_json
+from webapp.store.jsontext import parse_json
 from webapp.store.source import DeadLetter
 
 table = "ecotone_error_messages"

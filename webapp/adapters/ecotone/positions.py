@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webapp.store.events import parse_json
+from webapp.store.jsontext import parse_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from webapp.adapters.ecotone.positions import StreamPosition, parse_v1, parse_v2
 from webapp.adapters.ecotone.progress import Measured, measure
 from webapp.adapters.ecotone.servers import Server
 from webapp.adapters.ecotone.streams import Stream, emitted
-from webapp.store.events import parse_json
+from webapp.store.jsontext import parse_json
 from webapp.store.source import Health, ProjectionStatus
 
 v1_columns = frozenset({"no", "name", "position", "state", "status", "locked_until"})

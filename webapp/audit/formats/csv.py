@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from webapp.audit.formats.lines import BadLine, Line, check_values, fields, longest_line, split_lines
-from webapp.store.events import RecordedEvent, embeddable, utc
+from webapp.store.events import RecordedEvent, utc
+from webapp.store.jsontext import embeddable
 
 _fused = tuple("=+-@\t\r'")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from webapp.audit.formats.lines import BadLine, Line, check_values, fields, split_lines
-from webapp.store.events import RecordedEvent, is_json, parse_json
+from webapp.store.events import RecordedEvent
+from webapp.store.jsontext import is_json, parse_json
 
 _at_data, _after_metadata = fields.index("data"), fields.index("metadata") + 1
 
