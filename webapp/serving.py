@@ -14,14 +14,12 @@ from webapp.config import Config
 from webapp.domain import Domain
 from webapp.errors import ProjectionistError, UnknownLayout
 from webapp.replay.worker import Worker
-from webapp.store.database import Database
+from webapp.store.database import Database, pool_overflow, pool_size
 from webapp.store.native import EventStore
 from webapp.web.context import Dashboard
 from webapp.web.sources import Sources
 
 log = logging.getLogger(__name__)
-connections_per_store = 15
-"""What one process may open to one store: the pool and its overflow."""
 
 
 def open_writable(sources: Sources) -> Callable[[str], EventStore]:
@@ -36,16 +34,15 @@ def open_writable(sources: Sources) -> Callable[[str], EventStore]:
     return open_store
 
 
-def make_worker(config: Config, home: Home, domain: Domain, *, follow: bool) -> tuple[Worker, Sources]:
-    """A worker over the configured stores, and the sources it uses; close those after stopping it."""
-    sources = Sources(config.stores, home.events, config.database_url)
+def make_worker(config: Config, home: Home, domain: Domain, sources: Sources, *, follow: bool) -> Worker:
+    """A worker for replays in the configured stores; with `follow` it also keeps their projections up to date."""
     names = tuple(name for name, _ in config.stores) if follow and domain.projections else ()
-    return Worker(home, domain, open_writable(sources), follow=names), sources
+    return Worker(home, domain, open_writable(sources), follow=names)
 
 
 def pool_warnings(config: Config) -> list[str]:
     """A sentence for each store whose server allows fewer connections than our processes may want."""
-    wanted = config.workers * connections_per_store
+    wanted = config.workers * (pool_size + pool_overflow)
     warnings = []
     for name, url in config.stores:
         database = Database(url, pool_size=1)
@@ -70,7 +67,6 @@ class Server(BaseApplication):
 
     def __init__(self, config: Config, home: Home) -> None:
         self.settings = config
-        self.home = home
         self.app = create_app(config, home)
         self.background: Worker | None = None
         home.close()  # connections must not be shared by the processes to come
@@ -102,8 +98,8 @@ class Server(BaseApplication):
     def start_background(self) -> None:
         """Starts taking replays in this process, and following live if asked to."""
         parts: Dashboard = self.app.extensions["projectionist"]
-        follow = tuple(name for name, _ in self.settings.stores) if self.settings.with_worker else ()
-        self.background = Worker(parts.home, parts.domain, open_writable(parts.sources), follow=follow)
+        follow = self.settings.with_worker
+        self.background = make_worker(self.settings, parts.home, parts.domain, parts.sources, follow=follow)
         self.background.start()
 
     def stop_background(self) -> None:

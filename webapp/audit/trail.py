@@ -22,10 +22,6 @@ class Scope:
     before: int | None = None
     limit: int | None = None
 
-    def is_everything(self) -> bool:
-        """Whether every event passes."""
-        return self == _everything
-
     def values(self) -> dict[str, Any]:
         """The conditions in force, under the names that URLs and the command line give them."""
         where = self.where
@@ -46,7 +42,6 @@ class Scope:
         return f"events {phrases}" if phrases else "all events"
 
 
-_everything = Scope()
 _phrases = {
     "log": "in log %s",
     "type": "of type %s",

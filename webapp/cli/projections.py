@@ -137,10 +137,7 @@ def init(url: str, name: str, domain_name: str | None) -> None:
 @domain_option
 def run(url: str, name: str, domain_name: str | None) -> None:
     """Bring a projection to the head of its logs, once. (projectionist worker does so continuously.)"""
-    projection = _projection(domain_name, name)
-    with _store(url) as store:
-        done = run_to_head(store, projection)
-    say(f"{name} applied {done:,} events and stands at the head.")
+    _run_to_head(url, name, domain_name)
 
 
 @projections.command("backfill")
@@ -149,10 +146,13 @@ def run(url: str, name: str, domain_name: str | None) -> None:
 @domain_option
 def backfill(url: str, name: str, domain_name: str | None) -> None:
     """Run a new projection over all history for the first time."""
+    _run_to_head(url, name, domain_name)
+
+
+def _run_to_head(url: str, name: str, domain_name: str | None) -> None:
     projection = _projection(domain_name, name)
     with _store(url) as store:
-        lifecycle.init_projection(store, projection)
-        done = run_to_head(store, projection)
+        done = run_to_head(store, projection)  # starts it if it's new
     say(f"{name} applied {done:,} events and stands at the head.")
 
 

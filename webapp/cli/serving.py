@@ -57,6 +57,7 @@ def worker(store_texts: tuple[str, ...], domain_name: str | None, config_file: P
     """Run projections continuously and take replays, without the web."""
     from webapp.domain import load_domain
     from webapp.serving import make_worker
+    from webapp.web.sources import Sources
 
     config = _configure(config_file, store_texts, domain=domain_name)
     if not config.stores or not config.domain:
@@ -70,7 +71,8 @@ def worker(store_texts: tuple[str, ...], domain_name: str | None, config_file: P
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    background, sources = make_worker(config, home, load_domain(config.domain), follow=True)
+    sources = Sources(config.stores, home.events, config.database_url)
+    background = make_worker(config, home, load_domain(config.domain), sources, follow=True)
     background.start()
     say(f"Following {', '.join(name for name, _ in config.stores)} with {config.domain}. Ctrl-C stops after the batch.")
     while not stop.wait(3600):

@@ -84,6 +84,14 @@ def find_projection(connection: sa.Connection, name: str, *, lock: bool = False)
     return None if row is None else _projection_row(row)
 
 
+def lock_projection(connection: sa.Connection, name: str) -> ProjectionRow:
+    """The projection's row, held until commit; raises NotFound."""
+    row = find_projection(connection, name, lock=True)
+    if row is None:
+        raise NotFound("projection", name)
+    return row
+
+
 def list_projections(connection: sa.Connection) -> list[ProjectionRow]:
     """All projections started here, by name."""
     return [_projection_row(row) for row in connection.execute(sa.select(projections).order_by(projections.c.name))]

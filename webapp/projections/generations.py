@@ -11,7 +11,6 @@ from webapp.errors import (
     Conflict,
     InvalidDefinition,
     NeedsMigration,
-    NotFound,
     RefusedData,
     ReplayConflict,
     StoreUnavailable,
@@ -62,9 +61,7 @@ def swap_generation(store: EventStore, projection: Projection, connection: sa.Co
     the generation has come past its event.
     """
     dialect, name = store.database.dialect, projection.name
-    row = checkpoints.find_projection(connection, name, lock=True)
-    if row is None:
-        raise NotFound("projection", name)
+    row = checkpoints.lock_projection(connection, name)
     refuse_obstacles(connection, dialect, projection, row)
     for table in set(row.tables) & set(row.tables_of[generation]):
         dialect.copy_grants(connection, table, shadow_name(table, generation))

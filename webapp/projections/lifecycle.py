@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from webapp.errors import DuplicateKey, InvalidDefinition, NotFound, ReplayConflict
+from webapp.errors import DuplicateKey, InvalidDefinition, ReplayConflict
 from webapp.projections import checkpoints
 from webapp.projections.emitting import retire_derived_log
 from webapp.projections.generations import complete_swap, refuse_obstacles
@@ -63,9 +63,7 @@ def skip_failed_event(store: EventStore, name: str, reason: str, skipped_by: str
     if not reason.strip():
         raise InvalidDefinition("A skipped event stays visible as a debt, so say why it is skipped.")
     with store.database.writing() as connection:
-        row = checkpoints.find_projection(connection, name, lock=True)
-        if row is None:
-            raise NotFound("projection", name)
+        row = checkpoints.lock_projection(connection, name)
         if row.failure is None:
             raise ReplayConflict(f"{name} stands at no failed event, so there is nothing to skip.")
         at = (str(row.failure["log"]), int(row.failure["position"]))
@@ -77,9 +75,7 @@ def skip_failed_event(store: EventStore, name: str, reason: str, skipped_by: str
 def delete_projection(store: EventStore, name: str) -> None:
     """Removes a projection with its tables and checkpoints, and retires its derived log; raises NotFound."""
     with store.database.writing() as connection:
-        row = checkpoints.find_projection(connection, name, lock=True)
-        if row is None:
-            raise NotFound("projection", name)
+        row = checkpoints.lock_projection(connection, name)
         if row.derived_log is not None:
             retire_derived_log(connection, store.database.dialect, row.derived_log)
         shadows = [shadow_name(table, number) for number, tables in row.tables_of.items() for table in tables]

@@ -14,7 +14,7 @@ from webapp.queries.states import FieldsAsLastWritten, FoldedState, Folding, fol
 from webapp.queries.texts import ShownText, show_text
 from webapp.queries.times import parse_time
 from webapp.store.events import RecordedEvent
-from webapp.store.source import Aggregate, Count, EventSource, Log
+from webapp.store.source import Aggregate, Count, EventSource
 
 page_rows = 50
 tabs = {"change": "Change", "state": "State", "payload": "Payload"}
@@ -126,7 +126,6 @@ class AggregatePage:
     metadata: ShownText | None = None
     errors: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
-    log_facts: Log | None = None
 
     @classmethod
     def from_args(

@@ -34,9 +34,8 @@ class ReplayLine:
     def status(self) -> str:
         """Its status in the words of a page: interrupted, pausing and cancelling are told apart from running."""
         wishes = {"pause": "pausing", "cancel": "cancelling"}
-        if self.job.is_stale:
-            return "interrupted"
-        return wishes.get(self.job.wish or "", self.job.status) if self.job.is_active else self.job.status
+        is_obeyed = self.job.is_active and not self.job.is_stale
+        return wishes.get(self.job.wish or "", self.job.status) if is_obeyed else self.job.shown_status
 
     @property
     def is_problem(self) -> bool:

@@ -32,10 +32,6 @@ class Catalog:
         """The number of a stream by (aggregate type's number, aggregate id), None if it isn't known here."""
         return self._stream_ids.get(key)
 
-    def remember_log(self, log_id: int, name: str) -> None:
-        """Keeps a committed log's name."""
-        self.log_names[log_id] = name
-
     def remember_types(self, log_id: int, kind: str, ids: Mapping[str, int]) -> None:
         """Keeps committed numbers of types."""
         for name, type_id in ids.items():

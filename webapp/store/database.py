@@ -19,6 +19,8 @@ from webapp.store.dialects import Dialect, dialect_for
 
 T = TypeVar("T")
 page_seconds = 5.0
+pool_size, pool_overflow = 5, 10
+"""Connections that a process keeps to one database, and how many more it may open."""
 _drivers = {
     "postgresql": "psycopg",
     "postgres": "psycopg",
@@ -64,9 +66,10 @@ class Database:
     `may_create` lets SQLite make a missing file; otherwise a missing file is an error like a missing server.
     """
 
-    def __init__(self, url: str | URL, *, may_create: bool = False, pool_size: int = 5, overflow: int = 10) -> None:
+    def __init__(
+        self, url: str | URL, *, may_create: bool = False, pool_size: int = pool_size, overflow: int = pool_overflow
+    ) -> None:
         self.url = parse_url(url)
-        self._may_create = may_create
         self._lock = threading.Lock()
         self._dialect: Dialect | None = None
         arguments: dict[str, Any] = {"pool_pre_ping": True}
@@ -79,7 +82,12 @@ class Database:
             else:
                 arguments |= {"poolclass": sa.pool.StaticPool}
         else:
-            arguments |= {"pool_size": pool_size, "max_overflow": overflow, "pool_timeout": 10, "pool_recycle": 1800}
+            arguments |= {
+                "pool_size": pool_size,
+                "max_overflow": overflow,
+                "pool_timeout": 10,
+                "pool_recycle": 1800,
+            }
             arguments["isolation_level"] = "READ COMMITTED"
             arguments["connect_args"] = {"connect_timeout": 5}
         try:

@@ -22,7 +22,6 @@ class Sample:
     """
 
     def __init__(self, stream: Stream, head: Head, columns: str) -> None:
-        self._head = head
         self.is_whole = head.span <= rows_counted
         if self.is_whole:
             ranges = [(head.first, head.last)]

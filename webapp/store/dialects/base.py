@@ -76,12 +76,6 @@ class Dialect:
         """The error for a missing table or column of ours."""
         return NeedsMigration(f"{where} lacks {what}. Run: projectionist migrate URL")
 
-    # --- estimates --------------------------------------------------------------------------------------------------
-
-    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
-        """The server's own idea of a table's number of rows, None if it has none."""
-        return None
-
     # --- our tables -------------------------------------------------------------------------------------------------
 
     def has_table(self, connection: sa.Connection, table: str) -> bool:

@@ -75,13 +75,6 @@ class MySql(Dialect):
             return StoreUnavailable(f"{where} refused a packet as too large. Raise max_allowed_packet on the server.")
         return super().explain_error(error, where)
 
-    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
-        estimate = connection.exec_driver_sql(
-            "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
-            (table,),
-        ).scalar()
-        return None if estimate is None else int(estimate)
-
     def append_rows(
         self,
         connection: sa.Connection,

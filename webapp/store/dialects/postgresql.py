@@ -65,12 +65,6 @@ class PostgreSql(Dialect):
             )
         return StoreUnavailable(f"{where} can't be reached: {detail}. Is it running, are host and port right?")
 
-    def approximate_count(self, connection: sa.Connection, table: str) -> int | None:
-        estimate = connection.exec_driver_sql(
-            "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", (self.quote(connection, table),)
-        ).scalar()
-        return None if estimate is None or estimate < 0 else int(estimate)
-
     def append_rows(
         self,
         connection: sa.Connection,
