@@ -102,7 +102,7 @@ def test_four_processes_at_once_make_the_tables_once(empty: EventStore, database
     assert outcomes == [None] * 4
     empty.check()
     empty.append("order", "1", noted(1))
-    assert schema(empty)["versions"] == ["store_0002"]
+    assert schema(empty)["versions"] == ["store_0003"]
 
 
 def by_hand(url: sa.URL, text: str) -> None:
@@ -258,7 +258,7 @@ def test_what_was_never_migrated_says_which_command_to_run(empty: EventStore) ->
 
 def test_tables_of_an_older_version_need_a_migration(store: EventStore) -> None:
     execute(store, "UPDATE projectionist_version SET version_num = 'store_0001'")
-    with pytest.raises(NeedsMigration, match="store_0002 missing"):
+    with pytest.raises(NeedsMigration, match="store_0003 missing"):
         store.check()
 
 

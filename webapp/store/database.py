@@ -140,6 +140,18 @@ class Database:
                     dialect.end_reading(connection)
 
     @contextmanager
+    def snapshot(self, seconds: float = page_seconds) -> Iterator[sa.Connection]:
+        """Like reading, with all statements seeing one and the same moment."""
+        dialect = self.dialect
+        with self.translated(), self.engine.connect() as connection:
+            dialect.begin_snapshot(connection, seconds)
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    dialect.end_reading(connection)
+
+    @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that commits at the end, or rolls back if the block raises."""
         dialect = self.dialect

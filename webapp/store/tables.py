@@ -18,9 +18,10 @@ logs = sa.Table(
     sa.Column("recorded_at", UtcDateTime),
     sa.Column("derived_from", Name(150)),
     sa.Column("retired_at", UtcDateTime),
+    sa.Column("ordering", Name(8), nullable=False, server_default="dense"),
     **table_arguments,
 )
-"""A log and its counter row: whoever appends holds it until commit, which is what makes positions dense and ordered."""
+"""A log and its counter row: in a dense log whoever appends holds it until commit, so that positions are in order of commit."""
 
 types = sa.Table(
     "projectionist_types",
@@ -43,10 +44,15 @@ streams = sa.Table(
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("type_id", sa.Integer, sa.ForeignKey("projectionist_types.id"), nullable=False),
     sa.Column("aggregate_id", Name(255), nullable=False),
+    sa.Column("continues", sa.BigInteger),
+    sa.Column("continued_by", sa.BigInteger),
     sa.UniqueConstraint("type_id", "aggregate_id", name="projectionist_streams_name"),
     **table_arguments,
 )
-"""One number for (log, type, id), which keeps the indexes of events narrow. The log's id stands in its upper bits."""
+"""One number for (log, type, id), which keeps the indexes of events narrow. The log's id stands in its upper bits.
+
+A stream that was closed names the one that continues it, and that one names it in return.
+"""
 
 events = sa.Table(
     "projectionist_events",
@@ -74,3 +80,58 @@ events = sa.Table(
 
 stream_bits = 40
 """A stream's id is the log's id shifted by this, plus its number in the log: made under the counter, read back by none."""
+
+snapshots = sa.Table(
+    "projectionist_snapshots",
+    metadata,
+    sa.Column("stream_id", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", Name(64), nullable=False),
+    sa.Column("state", LongText(), nullable=False),
+    sa.Column("taken_at", UtcDateTime, nullable=False),
+    sa.PrimaryKeyConstraint("stream_id", "version", name="projectionist_snapshots_key"),
+    **table_arguments,
+)
+"""States of aggregates after a version, folded by code with that fingerprint: a shortcut that may be thrown away."""
+
+subject_keys = sa.Table(
+    "projectionist_subject_keys",
+    metadata,
+    sa.Column("subject", Name(255), primary_key=True),
+    sa.Column("wrapped_key", LongText()),
+    sa.Column("master_key", Name(64)),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("forgotten_at", UtcDateTime),
+    **table_arguments,
+)
+"""The key of each person's data, wrapped by the master key of that name; forgetting the person empties it for good."""
+
+publishers = sa.Table(
+    "projectionist_publishers",
+    metadata,
+    sa.Column("name", Name(64), primary_key=True),
+    sa.Column("log", Name(64), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("owner", Name(100)),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_expires_at", UtcDateTime),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    **table_arguments,
+)
+"""How far each publisher of the outbox got in its log, under a lease with a fencing epoch."""
+
+deliveries = sa.Table(
+    "projectionist_deliveries",
+    metadata,
+    sa.Column("publisher", Name(64), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("stream_id", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error", LongText()),
+    sa.Column("retry_at", UtcDateTime),
+    sa.Column("dead_at", UtcDateTime),
+    sa.PrimaryKeyConstraint("publisher", "position", name="projectionist_deliveries_key"),
+    sa.Index("projectionist_deliveries_retry", "publisher", "retry_at"),
+    **table_arguments,
+)
+"""Events that a publisher passed without delivering them: to be tried again, held up behind one of those, or dead."""

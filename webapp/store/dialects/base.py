@@ -34,6 +34,10 @@ class Dialect:
         """Starts a read-only transaction whose statements end after `seconds`."""
         raise NotImplementedError
 
+    def begin_snapshot(self, connection: sa.Connection, seconds: float) -> None:
+        """Like begin_reading; every statement of it sees the data as they stood at one moment."""
+        self.begin_reading(connection, seconds)
+
     def end_reading(self, connection: sa.Connection) -> None:
         """Ends what begin_reading began."""
         connection.rollback()
@@ -54,6 +58,16 @@ class Dialect:
     def now(self) -> str:
         """SQL for the database's clock in UTC with microseconds."""
         raise NotImplementedError
+
+    # --- what comes back --------------------------------------------------------------------------------------------
+
+    def float_digits(self, type_: sa.types.TypeEngine[Any]) -> int:
+        """How many digits of a number come back from a column of floating point."""
+        return 15
+
+    def time_digits(self, type_: sa.types.TypeEngine[Any]) -> int:
+        """How many digits of a second come back from a column of dates with times."""
+        return 6
 
     # --- errors -----------------------------------------------------------------------------------------------------
 

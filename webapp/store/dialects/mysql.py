@@ -24,6 +24,12 @@ class MySql(Dialect):
         # Opens SQLAlchemy's transaction too; PyMySQL itself begins nothing, so the server sees just this.
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
+    def begin_snapshot(self, connection: sa.Connection, seconds: float) -> None:
+        self._limit(connection, seconds)
+        # For the next transaction alone; the engine's own level lets every statement see another moment.
+        connection.connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
     def begin_writing(self, connection: sa.Connection) -> None:
         self._limit(connection, 0)
 
@@ -40,6 +46,14 @@ class MySql(Dialect):
 
     def now(self) -> str:
         return "UTC_TIMESTAMP(6)"
+
+    def float_digits(self, type_: sa.types.TypeEngine[Any]) -> int:
+        # FLOAT is of four bytes here, and shown with the digits that are sure.
+        precision = getattr(type_, "precision", None)
+        return 15 if isinstance(type_, sa.Double) or (precision or 0) > 24 else 6
+
+    def time_digits(self, type_: sa.types.TypeEngine[Any]) -> int:
+        return getattr(type_, "fsp", None) or 0  # DATETIME keeps whole seconds unless told
 
     def _code(self, error: BaseException) -> int:
         arguments: tuple[object, ...] = error.args

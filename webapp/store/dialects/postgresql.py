@@ -25,6 +25,10 @@ class PostgreSql(Dialect):
             (str(int(seconds * 1000)),),
         )
 
+    def begin_snapshot(self, connection: sa.Connection, seconds: float) -> None:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self.begin_reading(connection, seconds)
+
     def now(self) -> str:
         return "clock_timestamp()"
 

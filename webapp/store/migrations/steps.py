@@ -32,6 +32,15 @@ def create_table(
             op.create_index(index, name, list(columns))
 
 
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Adds a column, unless a migration that was killed has added it already."""
+    if not context.is_offline_mode():
+        made = {one["name"] for one in sa.inspect(op.get_bind()).get_columns(table)}
+        if column.name in made:
+            return
+    op.add_column(table, column)
+
+
 def create_triggers() -> None:
     """Makes the triggers that refuse changes, those that are missing."""
     if context.is_offline_mode():
