@@ -78,7 +78,7 @@ def create_app(config: Config | None = None, home: Home | None = None) -> Flask:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     domain = load_domain(config.domain) if config.domain else Domain()
-    sources = Sources(config.stores, home.events, config.database_url, config.actor_keys)
+    sources = Sources(config.stores, home.events, config.database_url, config.actor_keys, config.page_seconds)
     app.extensions["projectionist"] = Dashboard(config, home, sources, domain)
     security.install(app)
     errors.install(app)

@@ -12,6 +12,7 @@ from tests.queries.seed import odd_log, placed_id
 from tests.web.conftest import Browser
 from tests.web.pages import Pages, links, open_pages, text_of
 from webapp.accounts.roles import Grant
+from webapp.errors import TimedOut
 
 
 @pytest.fixture
@@ -42,6 +43,17 @@ def test_a_store_shows_its_figures_and_last_events(pages: Pages) -> None:
 def test_a_store_that_cannot_be_reached_says_why(pages: Pages) -> None:
     assert "there is no such file" in pages.text("/stores/broken", 503)
     assert "There is no store “nope” here" in pages.text("/stores/nope", 404)
+
+
+def test_the_time_limit_of_pages_is_a_setting(make_app: Callable[..., Flask], tmp_path: Path) -> None:
+    pages = open_pages(lambda **changes: make_app(**changes | {"page_seconds": 0.2}), tmp_path)
+    source = pages.app.extensions["projectionist"].sources.open("bazaar")
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT count(*) FROM n"
+    )
+    with pytest.raises(TimedOut), source.database.reading() as connection:
+        connection.exec_driver_sql(endless)
+    pages.store.close()
 
 
 def test_a_person_sees_only_their_stores(pages: Pages, make_app: Callable[..., Flask]) -> None:

@@ -14,7 +14,7 @@ from webapp.adapters.ecotone.streams import Registry
 from webapp.adapters.ecotone.streams import columns as registry_columns
 from webapp.adapters.native import NativeSource
 from webapp.errors import NeedsMigration, UnknownLayout
-from webapp.store.database import Database, parse_url
+from webapp.store.database import Database, page_seconds, parse_url
 from webapp.store.source import EventSource
 from webapp.store.tables import metadata as our_tables
 
@@ -27,14 +27,16 @@ def open_source(
     actor_keys: Sequence[str] = default_actor_keys,
     event_streams: str | None = None,
     projections: str | None = None,
+    page_seconds: float = page_seconds,
 ) -> EventSource:
     """The store of events that a database holds, whoever wrote it.
 
     Our own tables go first, then Ecotone's. `event_streams` and `projections` name Ecotone's two tables where several
-    could be meant; tables with other names than the usual ones are found by their columns.
+    could be meant; tables with other names than the usual ones are found by their columns. `page_seconds` is the time
+    limit of a reading statement.
     Raises UnknownLayout, NeedsMigration or StoreUnavailable with a sentence that says what is missing and what to do.
     """
-    database = Database(parse_url(url))
+    database = Database(parse_url(url), page_seconds=page_seconds)
     try:
         with database.reading() as connection:
             tables = set(sa.inspect(connection).get_table_names())
@@ -52,11 +54,11 @@ def open_source(
         database.close()
         raise
     database.close()
-    return _open_ours(url)
+    return _open_ours(url, page_seconds)
 
 
-def _open_ours(url: str | sa.URL) -> EventSource:
-    store = NativeSource.open(url)
+def _open_ours(url: str | sa.URL, page_seconds: float) -> EventSource:
+    store = NativeSource.open(url, page_seconds=page_seconds)
     try:
         store.check()
     except BaseException:

@@ -64,12 +64,20 @@ class Database:
     """A lazily connected database. Thread-safe; `close()` gives the connections back.
 
     `may_create` lets SQLite make a missing file; otherwise a missing file is an error like a missing server.
+    `page_seconds` is the time limit of a reading statement.
     """
 
     def __init__(
-        self, url: str | URL, *, may_create: bool = False, pool_size: int = pool_size, overflow: int = pool_overflow
+        self,
+        url: str | URL,
+        *,
+        may_create: bool = False,
+        pool_size: int = pool_size,
+        overflow: int = pool_overflow,
+        page_seconds: float = page_seconds,
     ) -> None:
         self.url = parse_url(url)
+        self.page_seconds = page_seconds
         self._lock = threading.Lock()
         self._dialect: Dialect | None = None
         arguments: dict[str, Any] = {"pool_pre_ping": True}
@@ -128,23 +136,15 @@ class Database:
         return self._dialect
 
     @contextmanager
-    def reading(self, seconds: float = page_seconds) -> Iterator[sa.Connection]:
-        """A connection in a read-only transaction whose statements end after `seconds`; rolled back at the end."""
-        dialect = self.dialect
-        with self.translated(), self.engine.connect() as connection:
-            dialect.begin_reading(connection, seconds)
-            try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    dialect.end_reading(connection)
+    def reading(self, seconds: float | None = None, *, at_one_moment: bool = False) -> Iterator[sa.Connection]:
+        """A connection in a read-only transaction whose statements end after `seconds` (by default those of a page).
 
-    @contextmanager
-    def snapshot(self, seconds: float = page_seconds) -> Iterator[sa.Connection]:
-        """Like reading, with all statements seeing one and the same moment."""
+        With `at_one_moment` all its statements see the data of one moment, else each of them those of its own.
+        """
         dialect = self.dialect
         with self.translated(), self.engine.connect() as connection:
-            dialect.begin_snapshot(connection, seconds)
+            begin = dialect.begin_snapshot if at_one_moment else dialect.begin_reading
+            begin(connection, self.page_seconds if seconds is None else seconds)
             try:
                 yield connection
             finally:

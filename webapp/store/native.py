@@ -47,9 +47,9 @@ class EventStore:
         self._catalog = Catalog()
 
     @classmethod
-    def open(cls, url: str | URL, *, pool_size: int = 5) -> Self:
+    def open(cls, url: str | URL, *, pool_size: int = 5, page_seconds: float = page_seconds) -> Self:
         """The store at a SQLAlchemy URL or its short form; SQLite files are made when first written."""
-        return cls(Database(url, may_create=True, pool_size=pool_size))
+        return cls(Database(url, may_create=True, pool_size=pool_size, page_seconds=page_seconds))
 
     @property
     def dialect(self) -> str:
@@ -224,7 +224,7 @@ class EventStore:
             window = selection.window(_scan_rows, newest_first)
             with (
                 _saying_how_far(reached),
-                self.database.reading(page_seconds if seconds is None else max(1.0, seconds)) as connection,
+                self.database.reading(None if seconds is None else max(1.0, seconds)) as connection,
             ):
                 events = fetch(
                     dialect, connection, self._catalog, window.sql, window.values,

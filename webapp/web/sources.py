@@ -11,7 +11,7 @@ from webapp.accounts.roles import home_store
 from webapp.adapters import open_source
 from webapp.config import default_actor_keys
 from webapp.errors import NotFound, ProjectionistError
-from webapp.store.database import hide_password
+from webapp.store.database import hide_password, page_seconds
 from webapp.store.source import EventSource
 
 _layout_words = {"projectionist": "our own layout", "ecotone": "Ecotone"}
@@ -65,8 +65,10 @@ class Sources:
         home: EventSource,
         home_url: str,
         actor_keys: Sequence[str] = default_actor_keys,
+        page_seconds: float = page_seconds,
     ) -> None:
         self._actor_keys = actor_keys
+        self._page_seconds = page_seconds
         self._slots = {name: _Slot(StoreEntry(name, url)) for name, url in stores}
         self._slots[home_store] = _Slot(StoreEntry(home_store, home_url, home))
 
@@ -93,7 +95,7 @@ class Sources:
             if slot.entry.failure is not None and time.monotonic() - slot.failed_at < _again_after_seconds:
                 raise slot.entry.failure.with_traceback(None)
             try:
-                source = open_source(slot.entry.url, actor_keys=self._actor_keys)
+                source = open_source(slot.entry.url, actor_keys=self._actor_keys, page_seconds=self._page_seconds)
             except ProjectionistError as error:
                 slot.entry = StoreEntry(name, slot.entry.url, None, error)
                 slot.failed_at = time.monotonic()
