@@ -93,6 +93,33 @@ class EventIdReused(Conflict):
         super().__init__(f"Event id {event_id} is in the store already, {reason}. Give new events new ids.")
 
 
+class CopyDiffers(Conflict):
+    """A copy of a log holds something else than its source."""
+
+    def __init__(self, log: str, position: int, reason: str) -> None:
+        self.log = log
+        self.position = position
+        super().__init__(
+            f"The copy of {log} differs at position {position}: {reason}. Copy into a database, or a log, of its own "
+            "to which nobody else appends."
+        )
+
+
+class SubjectForgotten(Conflict):
+    """An event brings personal data of somebody who was forgotten; nothing of the append was stored.
+
+    `subject` is who; the sentence doesn't name them, since it may end up in a log file.
+    """
+
+    def __init__(self, subject: str, what: str, forgotten_at: str) -> None:
+        self.subject = subject
+        self.forgotten_at = forgotten_at
+        super().__init__(
+            f"The subject of {what} was forgotten at {forgotten_at}, so nothing personal of theirs can be kept. "
+            "Leave the personal fields out, or give the person who came back a new subject id."
+        )
+
+
 class DuplicateKey(Conflict):
     """A unique key is taken already; nothing of the transaction was stored."""
 
@@ -136,11 +163,129 @@ class TimedOut(ProjectionistError):
         super().__init__(message)
 
 
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+class WrongKey(ProjectionistError):
+    """A key that can't be used, doesn't fit what was locked with it, or wasn't given; `key` names it, if known."""
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+# --- events and the code that reads them ----------------------------------------------------------------------------
+
+
+class UnknownEvent(ProjectionistError):
+    """No class is registered for an event's type, or no event name for a class."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self.name = name
+        super().__init__(f"{name} is no event that this serializer knows. {hint}")
+
+
+class UpcastingFailed(ProjectionistError):
+    """A stored event could not be brought into today's form; it stands unchanged, and readers of raw events see it."""
+
+    def __init__(self, type_: str, log: str, position: int, revision: int | None, cause: str) -> None:
+        self.type = type_
+        self.log = log
+        self.position = position
+        self.revision = revision
+        self.cause = cause
+        at = f"{type_} at {log}:{position}" + ("" if revision is None else f" (revision {revision})")
+        super().__init__(f"{at} can't be upcast: {cause.rstrip('.')}. {self._what_to_do()}")
+
+    def _what_to_do(self) -> str:
+        return "Mend its upcaster; the stored event is unchanged."
+
+
+class WrittenByNewerCode(UpcastingFailed):
+    """A stored event has a revision above the newest that this code knows."""
+
+    def __init__(self, type_: str, log: str, position: int, revision: int, newest: int) -> None:
+        self.newest = newest
+        super().__init__(
+            type_, log, position, revision, f"it was written by newer code, and this code knows revisions up to {newest}"
+        )
+
+    def _what_to_do(self) -> str:
+        return "Bring this program up to date, or read the event raw."
+
+
+class LoadingFailed(ProjectionistError):
+    """A stored event doesn't fit the class of its type; `key` is what is missing or wrong, where that is known."""
+
+    def __init__(self, type_: str, log: str, position: int, class_name: str, key: str | None, reason: str) -> None:
+        self.type = type_
+        self.log = log
+        self.position = position
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{type_} at {log}:{position} can't be loaded as {class_name}: {reason}")
+
+
+# --- aggregates and sagas -------------------------------------------------------------------------------------------
+
+
+class UnhandledEvent(ProjectionistError):
+    """An aggregate's class has no handler for an event that its stream holds, or is about to hold."""
+
+    def __init__(self, aggregate: str, event_type: str, stream: str, version: int | None) -> None:
+        self.aggregate = aggregate
+        self.event_type = event_type
+        self.stream = stream
+        self.version = version
+        super().__init__(
+            f"{aggregate} has no handler for {event_type} (version {version} of {stream}). Give it one with "
+            f'@applies("{event_type}"), or say ignores_unknown=True in its @aggregate(…).'
+        )
+
+
+class FoldingFailed(ProjectionistError):
+    """A handler raised while events were folded into a state; the events stay as they are."""
+
+    def __init__(
+        self, aggregate: str, event_type: str, stream: str, version: int | None, place: str, cause: BaseException
+    ) -> None:
+        self.aggregate = aggregate
+        self.event_type = event_type
+        self.stream = stream
+        self.version = version
+        self.place = place
+        super().__init__(
+            f"{aggregate} raised {type(cause).__name__} at {event_type}, version {version} of {stream} ({place}): "
+            f"{cause}. Mend its handler; the stored events stay as they are."
+        )
+
+
+class AlreadyEnded(Conflict):
+    """A command for something that has ended for good."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(f"{stream} has ended, so nothing can be decided about it any more. Start a new one.")
+
+
+class SagaFailed(ProjectionistError):
+    """A saga's reaction to an event raised; nothing of it is recorded, and the saga stands before that event."""
+
+    def __init__(self, stream: str, event_type: str, place: str, cause: BaseException) -> None:
+        self.stream = stream
+        self.event_type = event_type
+        self.place = place
+        super().__init__(
+            f"{stream} raised {type(cause).__name__} when it reacted to {event_type} ({place}): {cause}. Mend the "
+            "reaction and feed the event again."
+        )
+
+
 # --- projections ----------------------------------------------------------------------------------------------------
 
 
 class InvalidDefinition(ProjectionistError):
-    """A projection or domain that contradicts itself: two of one name, a handler for nothing, a table without key."""
+    """A definition that contradicts itself: two of one name, a handler for nothing, a table without key, upcasters in a loop."""
 
 
 class ProjectionFailed(ProjectionistError):

@@ -12,6 +12,7 @@ from webapp.errors import InvalidRequest, ProjectionistError
 
 _commands = {
     "audit": "webapp.cli.audit:audit",
+    "copy": "webapp.cli.copy:copy",
     "demo": "webapp.cli.serving:demo",
     "events": "webapp.cli.events:events",
     "history": "webapp.cli.events:history",

@@ -117,8 +117,18 @@ class Appender:
                 stream_id = stream_ids[key] = log_id << stream_bits | streams
                 new_streams.append((stream_id, *key))
             start = len(rows)
-            for type_, event_id, data_text, metadata_text, correlation_id, causation_id, actor, own in append.events:
-                position += 1
+            for (
+                type_,
+                event_id,
+                data_text,
+                metadata_text,
+                correlation_id,
+                causation_id,
+                actor,
+                own,
+                place,
+            ) in append.events:
+                position = position + 1 if place is None else place
                 version += 1
                 if own is not None:
                     time = encode_time(own)
@@ -130,7 +140,7 @@ class Appender:
             if stream_id is not None:
                 versions[stream_id] = version
         if rows:
-            self._write(log_id, position, streams, time, rows, new_streams)
+            self._write(log, log_id, position, streams, time, rows, new_streams)
             self.learned.append(lambda: self.catalog.remember_streams(stream_ids))
         names = Names(
             {log_id: log},
@@ -142,6 +152,7 @@ class Appender:
 
     def _write(
         self,
+        log: str,
         log_id: int,
         head: int,
         streams: int,
@@ -167,6 +178,7 @@ class Appender:
                 "UPDATE projectionist_logs SET head = {p}, streams = {p}, recorded_at = {p} WHERE id = {p}",
                 (head, streams, time, log_id),
             )
+            self.dialect.announce_append(self.connection, log)
             if not is_bulk:
                 insert()
         if is_bulk:

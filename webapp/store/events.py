@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from webapp.errors import InvalidEvent
 from webapp.store.jsontext import as_text, compact, embeddable, encode, is_json, parse_json
+from webapp.store.times import dated_metadata, read_occurred_at
 
 type_limit, id_limit, log_limit = 150, 255, 64
 
@@ -40,13 +41,15 @@ class NewEvent:
 
     `data` is any JSON value, or ready JSON as text or UTF-8 bytes, which is stored as it stands.
     `metadata` is a JSON object; its keys `correlation_id`, `causation_id` and `actor` are indexed or shown on their own.
-    `id` is a UUID and defaults to a time-ordered one.
+    `id` is a UUID and defaults to a time-ordered one. `occurred_at`, an aware datetime, says when it happened in the
+    world, if that isn't when it is recorded; it is kept in the metadata, which must then be a mapping.
     """
 
     type: str
     data: Any
     metadata: Mapping[str, Any] | str | bytes | None = None
     id: uuid.UUID | str | None = None
+    occurred_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,14 @@ class RecordedEvent:
         return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
 
     @property
+    def occurred_at(self) -> dt.datetime:
+        """When it happened, as its metadata says; recorded_at where that says nothing that can be read."""
+        try:
+            return read_occurred_at(self.metadata) or self.recorded_at
+        except ValueError:
+            return self.recorded_at
+
+    @property
     def data(self) -> Any:
         """The decoded payload; raises ValueError where the stored text isn't JSON."""
         try:
@@ -183,17 +194,21 @@ class PreparedEvent(NamedTuple):
     actor: str | None
     recorded_at: dt.datetime | None = None
     """None for the database's clock, which is all that appends know; only an import brings a time of its own."""
+    position: int | None = None
+    """None for the next one; only a copy brings a position of its own, which may leave a hole before it."""
 
 
 def prepare(event: NewEvent) -> PreparedEvent:
     """The event with its texts made and everything checked; raises InvalidEvent with a sentence."""
     type_ = checked_name(event.type, "event type", type_limit)
     event_id = uuid7_bytes() if event.id is None else _to_uuid(event.id).bytes
-    data_text = _to_text(event.data, "data", type_)
+    data_text = to_text(event.data, "data", type_)
     metadata = event.metadata
+    if event.occurred_at is not None:
+        metadata = dated_metadata(type_, metadata, event.occurred_at)
     if not metadata and (metadata is None or isinstance(metadata, Mapping)):
         return PreparedEvent(type_, event_id, data_text, "{}", None, None, None)
-    metadata_text = _to_text(metadata, "metadata", type_)
+    metadata_text = to_text(metadata, "metadata", type_)
     if not isinstance(metadata, Mapping):
         try:
             metadata = parse_json(metadata_text)
@@ -245,7 +260,7 @@ def _short(value: Any, what: str) -> str | None:
     return checked_name(value if isinstance(value, str) else compact(value), what, id_limit)
 
 
-def _to_text(value: Any, part: str, type_: str) -> str:
+def to_text(value: Any, part: str, type_: str) -> str:
     """JSON text for a value; text and bytes are taken to be JSON already, and stored as they stand."""
     if type(value) is dict:
         return encode(value, part, type_)

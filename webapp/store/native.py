@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +14,14 @@ from sqlalchemy.engine import URL
 
 from webapp.errors import AmbiguousLog, DuplicateKey, InvalidEvent, NotFound, TimedOut, WrongExpectedVersion
 from webapp.store import migrate as migrations
+from webapp.store.aggregates_list import find_streams, list_aggregates
 from webapp.store.appending import Appender, PreparedAppend, prepare_append
 from webapp.store.catalog import Catalog
+from webapp.store.context import with_current_metadata
 from webapp.store.database import Database, page_seconds
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
-from webapp.store.importing import Importer, prepare_import
+from webapp.store.importing import Copier, Importer, prepare_import
+from webapp.store.notifying import Notifier
 from webapp.store.reading import PageSize, fetch, fill, pages
 from webapp.store.selecting import Selection
 from webapp.store.source import (
@@ -31,7 +35,8 @@ from webapp.store.source import (
     ProjectionStatus,
     no_filter,
 )
-from webapp.store.tables import logs, streams, types
+from webapp.store.subscriptions import Subscription, subscribe
+from webapp.store.tables import logs, types
 
 _scan_rows = 20_000
 """Rows looked at per statement when a filter has no index, so that a search can stop between statements."""
@@ -45,6 +50,7 @@ class EventStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._catalog = Catalog()
+        self.notifier = Notifier(database)
 
     @classmethod
     def open(cls, url: str | URL, *, pool_size: int = 5, page_seconds: float = page_seconds) -> Self:
@@ -70,7 +76,8 @@ class EventStore:
         migrations.check(self.database)
 
     def close(self) -> None:
-        """Gives the connections back; the store can't be used after."""
+        """Ends all subscriptions and gives the connections back; the store can't be used after."""
+        self.notifier.close()
         self.database.close()
 
     # --- appending --------------------------------------------------------------------------------------------------
@@ -94,6 +101,7 @@ class EventStore:
 
     def append_many(self, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like append, for many streams of any logs in one transaction."""
+        appends = with_current_metadata(appends)
         prepared = [prepare_append(append) for append in appends]
         _refuse_repeated_ids(prepared)
         try:
@@ -106,20 +114,24 @@ class EventStore:
 
     def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like append_many inside the caller's own transaction, which holds each log's counter until it commits."""
+        appends = with_current_metadata(appends)
         appender = Appender(self.database.dialect, connection, self._catalog)
         return appender.run([prepare_append(append) for append in appends], check_ids=False)
 
-    def import_events(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+    def import_events(self, events: Sequence[RecordedEvent], *, keep_positions: bool = False) -> list[RecordedEvent]:
         """Events that another store recorded, appended with their own times, ids and actors, all or none.
 
         Give them oldest first, in batches of a thousand or so; logs may be mixed. Positions are made here; a version
         that an event brings must be its stream's next one, or WrongExpectedVersion is raised. Time order stays position
         order: InvalidEvent for a time before the log's last or after the database's clock. A batch that was imported
         already comes back as it is.
+
+        With `keep_positions` they keep positions and times whatever these are, while versions are made here; raises
+        Conflict for a position at or below the log's head.
         """
-        prepared = [prepare_import(event) for event in events]
+        prepared = [prepare_import(event, keep_position=keep_positions) for event in events]
         _refuse_repeated_ids(prepared)
-        return self._append(prepared, check_ids=True, appender_type=Importer)
+        return self._append(prepared, check_ids=True, appender_type=Copier if keep_positions else Importer)
 
     def _append(
         self, prepared: Sequence[PreparedAppend], *, check_ids: bool, appender_type: type[Appender] = Appender
@@ -133,6 +145,7 @@ class EventStore:
         recorded, appender = self.database.retrying(work)
         for learn in appender.learned:
             learn()
+        self.notifier.wake(append.log for append in prepared)
         return recorded
 
     # --- logs -------------------------------------------------------------------------------------------------------
@@ -147,7 +160,7 @@ class EventStore:
         return self.head(log)
 
     def _log_row(self, connection: sa.Connection, log: str) -> Any:
-        query = sa.select(logs.c.id, logs.c.head, logs.c.derived_from, logs.c.retired_at).where(logs.c.name == log)
+        query = sa.select(logs.c.id, logs.c.head, logs.c.ordering).where(logs.c.name == log)
         row = connection.execute(query).one_or_none() if can_be_stored(log) else None
         if row is None:
             raise NotFound("log", log)
@@ -166,11 +179,15 @@ class EventStore:
 
     def _logs(self, where: sa.ColumnElement[bool]) -> list[Log]:
         first = (
-            sa.select(types.c.log_id, sa.func.min(types.c.first_at).label("first_at"))
+            sa.select(
+                types.c.log_id,
+                sa.func.min(types.c.first_at).label("first_at"),
+                sa.func.sum(types.c.total).label("total"),
+            )
             .where(types.c.kind == "event").group_by(types.c.log_id).subquery()
         )  # fmt: skip
         query = (
-            sa.select(logs, first.c.first_at)
+            sa.select(logs, first.c.first_at, first.c.total)
             .join_from(logs, first, first.c.log_id == logs.c.id, isouter=True)
             .where(where).order_by(logs.c.name)
         )  # fmt: skip
@@ -180,8 +197,8 @@ class EventStore:
                     name=row.name,
                     head=row.head,
                     settled_head=row.head,
-                    count=Count(row.head),
-                    strategy="dense",
+                    count=Count(int(row.total or 0)),
+                    strategy=row.ordering,
                     derived_from=row.derived_from,
                     is_retired=row.retired_at is not None,
                     first_at=row.first_at,
@@ -215,7 +232,16 @@ class EventStore:
             texts = (where.aggregate_type, where.aggregate_id, where.correlation_id, where.actor, where.contains)
             selection = None
             if can_be_stored(*where.types, *texts):
-                selection = Selection.make(dialect, connection, row.id, row.head, after, before, where)
+                selection = Selection.make(
+                    dialect,
+                    connection,
+                    row.id,
+                    row.head,
+                    after,
+                    before,
+                    where,
+                    is_in_time_order=row.ordering == "dense",
+                )
         if selection is None:
             return
         found, ends_at, reached = 0, None if seconds is None else time.monotonic() + seconds, None
@@ -252,24 +278,19 @@ class EventStore:
     ) -> Iterator[RecordedEvent]:
         """One aggregate's events with version > after, by version; raises AmbiguousLog if several logs hold it."""
         dialect, size = self.database.dialect, PageSize(with_payload)
-        query = (
-            sa.select(streams.c.id, logs.c.name)
-            .join_from(streams, types, types.c.id == streams.c.type_id).join(logs, logs.c.id == types.c.log_id)
-            .where(types.c.name == aggregate_type, types.c.kind == "aggregate", streams.c.aggregate_id == aggregate_id)
-        )  # fmt: skip
         with self.database.reading() as connection:
-            if log is not None:
-                query = query.where(logs.c.id == self._log_row(connection, log).id)
+            log_id = None if log is None else self._log_row(connection, log).id
             is_possible = can_be_stored(aggregate_type, aggregate_id) and after < 2**63
-            found = connection.execute(query.order_by(logs.c.name)).all() if is_possible else []
+            found = find_streams(connection, aggregate_type, aggregate_id, log_id) if is_possible else {}
         if len(found) > 1:
-            raise AmbiguousLog(aggregate_type, aggregate_id, [row.name for row in found])
+            raise AmbiguousLog(aggregate_type, aggregate_id, sorted(found))
         if not found:
             return
+        (stream_id,) = found.values()
         for rows in pages(limit, size):
             with self.database.reading() as connection:
                 events = fetch(
-                    dialect, connection, self._catalog, "e.stream_id = {p} AND e.version > {p}", [found[0].id, after],
+                    dialect, connection, self._catalog, "e.stream_id = {p} AND e.version > {p}", [stream_id, after],
                     order="e.version", limit=rows, with_payload=with_payload, with_large=False,
                 )  # fmt: skip
             yield from fill(self.database, self._catalog, events) if with_payload else events
@@ -293,6 +314,27 @@ class EventStore:
             if found:
                 return found[0]
         raise NotFound("event", f"{log}:{position}")
+
+    def subscribe(
+        self,
+        log: str | None = None,
+        *,
+        after: int | str = 0,
+        types: Sequence[str] = (),
+        aggregate_type: str | None = None,
+        aggregate_id: str | None = None,
+        where: EventFilter = no_filter,
+        stop: threading.Event | None = None,
+    ) -> Subscription:
+        """The events of a log (None: of all but retired ones) after a position or cursor, then those to come, live.
+
+        An iterator that ends when `stop` is set or its `close` is called; a log that isn't there yet is waited for.
+        Several logs are merged by time as far as they are known; each comes in order of its positions.
+        """
+        return subscribe(
+            self, log, after=after, types=types, aggregate_type=aggregate_type, aggregate_id=aggregate_id, where=where,
+            stop=stop,
+        )  # fmt: skip
 
     # --- types and aggregates ---------------------------------------------------------------------------------------
 
@@ -330,8 +372,6 @@ class EventStore:
         limit: int = 50,
     ) -> Sequence[Aggregate]:
         """Aggregates of a type in byte order of id (then log), after one id, by prefix."""
-        from webapp.store.aggregates_list import list_aggregates
-
         with self.database.reading() as connection:
             if log is not None:
                 self._log_row(connection, log)
@@ -355,6 +395,10 @@ class EventStore:
 
     def read_model_tables(self) -> Sequence[str]:
         """Tables in this database that projections fill, by name."""
+        return []
+
+    def overview_facts(self) -> Sequence[tuple[str, Count]]:
+        """None: all there is shows under logs, types and projections."""
         return []
 
 

@@ -47,13 +47,21 @@ class Selection:
         after: int,
         before: int | None,
         where: EventFilter,
+        *,
+        is_in_time_order: bool,
     ) -> Selection | None:
-        """The selection, or None where it is plain that nothing can match."""
+        """The selection, or None where it is plain that nothing can match.
+
+        Where time order isn't position order, times are compared event by event.
+        """
         lookup = _Lookup(dialect, connection, log_id, head)
         selection = cls(log_id, max(0, after), head + 1 if before is None else min(before, head + 1))
-        if where.since is not None:
+        for moment, sign in ((where.since, ">="), (where.until, "<")):
+            if moment is not None and not is_in_time_order:
+                selection.add(f"e.recorded_at {sign} {{p}}", [dialect.encode_time(moment.astimezone(dt.UTC))])
+        if where.since is not None and is_in_time_order:
             selection.after = max(selection.after, lookup.last_before(where.since))
-        if where.until is not None:
+        if where.until is not None and is_in_time_order:
             selection.before = min(selection.before, lookup.last_before(where.until) + 1)
         if where.types:
             ids = lookup.type_ids("event", where.types)

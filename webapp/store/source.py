@@ -294,6 +294,10 @@ class EventSource(Protocol):
         """Tables in this database that projections fill, as far as known, by name."""
         ...
 
+    def overview_facts(self) -> Sequence[tuple[str, Count]]:
+        """What else a person wants to know of this database, as label and number; none is counted past 10,000."""
+        ...
+
     def close(self) -> None:
         """Gives the connections back; the source can't be used after."""
         ...
