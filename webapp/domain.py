@@ -12,7 +12,13 @@ from typing import Any
 
 from webapp.errors import InvalidDefinition, InvalidRequest
 from webapp.projections.projection import Projection
+from webapp.store.aggregates import definition_of
+from webapp.store.deciders import Decider, DeciderDefinition
 from webapp.store.events import RecordedEvent
+from webapp.store.folding import Definition
+from webapp.store.history import check_classes
+from webapp.store.recording import EventSerializer, RawEvents
+from webapp.store.sagas import SagaClass
 
 Evolve = Callable[[Any, RecordedEvent], Any]
 
@@ -43,13 +49,36 @@ class Domain:
         """Marks a function (state, event) -> state as the fold of a type of aggregates."""
 
         def register(evolve: Evolve) -> Evolve:
-            if type_ in self.aggregates:
-                raise InvalidDefinition(f"The aggregate type {type_} is defined twice. Keep one.")
             name = f"{evolve.__module__}.{evolve.__qualname__}"
-            self.aggregates[type_] = AggregateDefinition(type_, initial, evolve, name)
+            self._keep(AggregateDefinition(type_, initial, evolve, name))
             return evolve
 
         return register
+
+    def add_aggregate(
+        self,
+        aggregate: type | Decider[Any, Any] | AggregateDefinition,
+        aggregate_type: str | None = None,
+        *,
+        serializer: EventSerializer | None = None,
+    ) -> None:
+        """Adds what repositories work with, so that pages and `projectionist state` fold with the same code.
+
+        That is a class marked `@aggregate` or `@saga` (or another, with its `aggregate_type`), a Decider with its
+        `aggregate_type`, or an AggregateDefinition. `serializer` is the one of its repository. Raises InvalidDefinition.
+        """
+        if isinstance(aggregate, AggregateDefinition):
+            self._keep(aggregate)
+        else:
+            self._keep(_as_folded(*_define(aggregate, aggregate_type, serializer)))
+
+    def _keep(self, definition: AggregateDefinition) -> None:
+        other = self.aggregates.get(definition.type)
+        if other is not None:
+            raise InvalidDefinition(
+                f"The aggregate type {definition.type} is defined twice, by {other.name} and {definition.name}. Keep one."
+            )
+        self.aggregates[definition.type] = definition
 
     def add(self, *projections: Projection) -> None:
         """Adds projections; raises InvalidDefinition if a name or a table is taken."""
@@ -64,6 +93,37 @@ class Domain:
                         f"Give {projection.name} another."
                     )
             self.projections[projection.name] = projection
+
+
+def _define(
+    aggregate: Any, aggregate_type: str | None, serializer: EventSerializer | None
+) -> tuple[Definition, EventSerializer]:
+    """The definition of a class or a decider, and the serializer that its events are read with."""
+    if isinstance(aggregate, Decider):
+        if aggregate_type is None:
+            raise InvalidDefinition("A Decider says no type of aggregates. Give add_aggregate(decider, “its type”).")
+        return DeciderDefinition(aggregate, aggregate_type), serializer or RawEvents()
+    if isinstance(aggregate, type) and "__saga_key__" in vars(aggregate):
+        saga = SagaClass.of(aggregate)
+        return saga, serializer or saga.aggregate.settings.serializer or RawEvents()
+    if isinstance(aggregate, type) and aggregate_type is None and "__aggregate__" not in vars(aggregate):
+        name_of: Callable[[type], str] | None = getattr(serializer, "name_of", None)
+        aggregate_type = None if name_of is None else name_of(aggregate)
+    found = definition_of(aggregate, aggregate_type)
+    serializer = serializer or found.settings.serializer or RawEvents()
+    check_classes(found.name, found.handlers, serializer)
+    return found, serializer
+
+
+def _as_folded(definition: Definition, serializer: EventSerializer) -> AggregateDefinition:
+    """The same for those who fold event by event, as pages do."""
+
+    def evolve(state: Any, event: RecordedEvent) -> Any:
+        for recorded, content in serializer.load_all([event]):
+            state = definition.evolve(state, content, recorded)
+        return state
+
+    return AggregateDefinition(definition.aggregate_type, definition.blank, evolve, definition.name)
 
 
 def load_domain(name: str) -> Domain:

@@ -85,6 +85,15 @@ class WrongExpectedVersion(Conflict):
         super().__init__(f"{stream} is {at}, not {wanted}. Reload it and decide again.")
 
 
+class StreamClosed(Conflict):
+    """An append to a stream that was closed and goes on in another one; nothing of the append was stored."""
+
+    def __init__(self, stream: str, continued_by: str) -> None:
+        self.stream = stream
+        self.continued_by = continued_by
+        super().__init__(f"{stream} is closed and goes on as {continued_by}. Append there.")
+
+
 class EventIdReused(Conflict):
     """An append brought event ids that the store holds already, with other content, or only some of them."""
 
@@ -207,7 +216,11 @@ class WrittenByNewerCode(UpcastingFailed):
     def __init__(self, type_: str, log: str, position: int, revision: int, newest: int) -> None:
         self.newest = newest
         super().__init__(
-            type_, log, position, revision, f"it was written by newer code, and this code knows revisions up to {newest}"
+            type_,
+            log,
+            position,
+            revision,
+            f"it was written by newer code, and this code knows revisions up to {newest}",
         )
 
     def _what_to_do(self) -> str:

@@ -16,7 +16,7 @@ from webapp.projections import (
     run_to_head,
 )
 from webapp.replay import rebuild
-from webapp.store import EventStore, NewEvent, RecordedEvent
+from webapp.store import EventStore, NewEvent, RecordedEvent, command
 
 log = "derived-counts"
 failing: set[int] = set()
@@ -130,3 +130,20 @@ def test_another_projection_may_follow_them(store: EventStore) -> None:
     run_to_head(store, emitting())
     run_to_head(store, second)
     assert seen == pairs(10)
+
+
+def test_they_are_recorded_as_caused_by_the_event_that_was_handled(store: EventStore) -> None:
+    def handle(event: RecordedEvent, context: Context) -> None:
+        own = {"actor": "robot"} if event.position == 2 else None
+        context.emit("pair", "1", NewEvent("paired", {"of": event.position}, own))
+
+    store.append("note", "n1", [NewEvent("noted", {"n": 1})])
+    with command(actor="ann", tenant="acme"):
+        store.append("note", "n1", [NewEvent("noted", {"n": 2}), NewEvent("noted", {"n": 3})])
+    run_to_head(store, counting(handler=handle, emits=True))
+    first, second, third = store.read_log("main")
+    without, own, inherited = store.read_log(log)
+    assert without.metadata == {"correlation_id": first.id, "causation_id": first.id}
+    assert (own.correlation_id, own.causation_id, own.actor) == (second.correlation_id, second.id, "robot")
+    assert inherited.metadata == third.metadata | {"causation_id": third.id}
+    assert inherited.metadata["tenant"] == "acme"

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.servers import chromium, mariadb, postgresql
+from tests.servers import chromium, mariadb, pgbouncer, postgresql
 from tests.servers.common import ServersError, say
 
 # Runs as root. Two things are changed while it runs, and put back however it ends (a run that
@@ -53,13 +53,14 @@ def missing() -> dict[str, str]:
     found = {
         "postgresql": ("PostgreSQL", postgresql.binaries() is not None),
         "mariadb-server-core mariadb-client-core": ("MariaDB", mariadb.installed()),
+        "pgbouncer": ("PgBouncer", pgbouncer.installed()),
         "chromium": ("Chromium", chromium.executable() is not None),
     }
     return {package: name for package, (name, there) in found.items() if not there}
 
 
 def ensure_installed() -> None:
-    """Return with PostgreSQL, MariaDB and Chromium there; the error names the apt command."""
+    """Return with PostgreSQL, MariaDB, PgBouncer and Chromium there; the error names the apt command."""
     packages = missing()
     if not packages:
         return

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.conftest import backends
 from webapp.store import EventStore, NewEvent, RecordedEvent
 
 on_servers = pytest.mark.parametrize("backend", ("postgresql", "mariadb", "mysql"), indirect=True)
 """For tests of what SQLite, with its one writer and no users, has no part in."""
+
+in_memory_too = pytest.mark.parametrize("backend", (*backends, "memory"), indirect=True)
+"""For tests of rules that a store in memory keeps as well."""
 
 FIELDS = (
     "log", "position", "aggregate_type", "aggregate_id", "version", "type", "id", "recorded_at",
@@ -61,6 +65,18 @@ def execute(store: EventStore, sql: str, values: Sequence[Any] = ()) -> list[Any
     with store.database.writing() as connection:
         result = connection.exec_driver_sql(sql, tuple(values))
         return list(result.all()) if result.returns_rows else []
+
+
+def reopen(store: EventStore) -> EventStore:
+    """A second store object on the same events, as another process would have; in memory there is but one."""
+    return EventStore.open(store.database.url) if isinstance(store, EventStore) else store
+
+
+def count_events(store: EventStore) -> int:
+    """Number of events of all logs, as the table has them."""
+    if isinstance(store, EventStore):
+        return count(store, "projectionist_events")
+    return sum(len(positions(store, log.name)) for log in store.logs())
 
 
 def count(store: EventStore, table: str) -> int:

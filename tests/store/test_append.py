@@ -7,11 +7,12 @@ import uuid
 
 import pytest
 
-from tests.store.helpers import count, execute, fields, noted, positions
+from tests.store.helpers import count_events, execute, fields, in_memory_too, noted, positions, reopen
 from webapp.errors import InvalidEvent
 from webapp.store import Append, EventStore, NewEvent, WrongExpectedVersion
 
 
+@in_memory_too
 def test_versions_count_from_one_in_each_stream(store: EventStore) -> None:
     store.append("order", "1", noted(1, 2))
     store.append("order", "2", noted(3))
@@ -21,6 +22,7 @@ def test_versions_count_from_one_in_each_stream(store: EventStore) -> None:
     assert [event.version for event in store.read_stream("order", "2")] == [1]
 
 
+@in_memory_too
 def test_positions_count_from_one_without_a_hole_in_each_log(store: EventStore) -> None:
     store.append_many(
         [
@@ -35,6 +37,7 @@ def test_positions_count_from_one_without_a_hole_in_each_log(store: EventStore) 
     assert store.head("a") == store.settled_head("a") == 4
 
 
+@in_memory_too
 def test_a_refused_append_leaves_no_hole(store: EventStore) -> None:
     store.append("order", "1", noted(1))
     with pytest.raises(WrongExpectedVersion):
@@ -54,6 +57,7 @@ def test_a_transaction_rolled_back_by_its_caller_leaves_no_hole_and_no_names(sto
     assert [event.version for event in store.read_stream("new", "1")] == [1]
 
 
+@in_memory_too
 def test_all_or_none_are_stored_across_streams_and_logs(store: EventStore) -> None:
     store.append("order", "2", noted(1), log="b")
     with pytest.raises(WrongExpectedVersion):
@@ -64,10 +68,11 @@ def test_all_or_none_are_stored_across_streams_and_logs(store: EventStore) -> No
                 Append("order", "3", noted(3), log="c"),
             ]
         )
-    assert count(store, "projectionist_events") == 1
+    assert count_events(store) == 1
     assert [log.name for log in store.logs()] == ["b"]
 
 
+@in_memory_too
 def test_one_stream_may_stand_in_an_append_several_times(store: EventStore) -> None:
     recorded = store.append_many(
         [
@@ -81,6 +86,7 @@ def test_one_stream_may_stand_in_an_append_several_times(store: EventStore) -> N
     ]  # fmt: skip
 
 
+@in_memory_too
 def test_what_is_recorded_comes_in_the_order_given_whatever_the_logs(store: EventStore) -> None:
     recorded = store.append_many([Append("order", str(n), noted(n), log="ba"[n % 2]) for n in range(6)])
     assert [event.data["n"] for event in recorded] == list(range(6))
@@ -89,6 +95,7 @@ def test_what_is_recorded_comes_in_the_order_given_whatever_the_logs(store: Even
     ]  # fmt: skip
 
 
+@in_memory_too
 @pytest.mark.parametrize(("expected", "passes"), [(None, True), (2, True), (0, False), (1, False), (3, False)])
 def test_an_expected_version_must_be_the_streams(store: EventStore, expected: int | None, passes: bool) -> None:
     store.append("order", "1", noted(1, 2))
@@ -102,12 +109,14 @@ def test_an_expected_version_must_be_the_streams(store: EventStore, expected: in
     assert (raised.value.stream, raised.value.expected, raised.value.actual) == ("order/1", expected, 2)
 
 
+@in_memory_too
 def test_a_stream_that_is_not_there_is_at_version_zero(store: EventStore) -> None:
     store.append("order", "1", noted(1), expected_version=0)
     with pytest.raises(WrongExpectedVersion, match="order/2 is new, not at version 1"):
         store.append("order", "2", noted(1), expected_version=1)
 
 
+@in_memory_too
 def test_an_expected_version_is_checked_even_if_there_is_nothing_to_store(store: EventStore) -> None:
     assert store.append("order", "1", [], expected_version=0) == []
     assert store.append_many([]) == []
@@ -121,6 +130,7 @@ def test_an_expected_version_that_is_none_is_refused(sqlite_store: EventStore, v
         sqlite_store.append("order", "1", noted(1), expected_version=version)  # type: ignore[arg-type]
 
 
+@in_memory_too
 def test_what_append_returns_equals_what_is_read(store: EventStore) -> None:
     metadata = {"correlation_id": "c-1", "causation_id": "c-0", "actor": "änn", "tenant": 7}
     events = [
@@ -129,7 +139,7 @@ def test_what_append_returns_equals_what_is_read(store: EventStore) -> None:
         NewEvent("order.paid", '{"b": 1,  "a": 2}', metadata='{"actor": 5}', id=uuid.uuid4()),
     ]
     recorded = store.append("order", "4/2 ü", events, log="sales")
-    other = EventStore.open(store.database.url)  # one that remembers no names
+    other = reopen(store)  # one that remembers no names
     try:
         for read in (list(other.read_log("sales")), list(other.read_stream("order", "4/2 ü"))):
             assert [fields(event) for event in read] == [fields(event) for event in recorded]
@@ -143,13 +153,14 @@ def test_what_append_returns_equals_what_is_read(store: EventStore) -> None:
     assert recorded[2].id == str(events[2].id)
 
 
+@in_memory_too
 def test_names_compare_byte_by_byte(store: EventStore) -> None:
     alike = ["Ab", "aB", "42", "42 ", "é", "e\u0301", "ß", "ss", "ı", "i", " ", "  ", "a\t", "a", "😀", "😁"]
     for name in alike:
         store.append("type", name, noted(1), expected_version=0)
         store.append(name, "id", noted(2), expected_version=0)
         store.append("type", "id", [NewEvent(name, 3)], log=name, expected_version=0)
-    fresh = EventStore.open(store.database.url)
+    fresh = reopen(store)
     try:
         for name in alike:
             assert [event.aggregate_id for event in fresh.read_stream("type", name)] == [name]
@@ -159,6 +170,7 @@ def test_names_compare_byte_by_byte(store: EventStore) -> None:
         fresh.close()
 
 
+@in_memory_too
 def test_names_of_the_longest_kind_fit_in_characters_not_bytes(store: EventStore) -> None:
     log, type_, id_ = "😀" * 64, "😀" * 150, "😀" * 255
     metadata = {"correlation_id": id_, "causation_id": id_, "actor": id_}
@@ -195,7 +207,7 @@ def test_what_can_not_be_stored_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(InvalidEvent, match=sentence):
         sqlite_store.append_many([Append("t", "before", noted(0)), append])
-    assert count(sqlite_store, "projectionist_events") == 0
+    assert count_events(sqlite_store) == 0
 
 
 def test_what_is_no_event_is_refused_with_a_sentence(sqlite_store: EventStore) -> None:
@@ -205,6 +217,7 @@ def test_what_is_no_event_is_refused_with_a_sentence(sqlite_store: EventStore) -
         sqlite_store.append("t", "i", NewEvent("noted", 1))  # type: ignore[arg-type]
 
 
+@in_memory_too
 def test_recorded_at_is_now_in_utc_with_microseconds(store: EventStore) -> None:
     before = dt.datetime.now(dt.UTC)
     times = [store.append("order", "1", noted(n))[0].recorded_at for n in range(30)]
@@ -245,6 +258,7 @@ def test_recorded_at_is_utc_whatever_the_time_zone_of_the_session(store: EventSt
     assert recorded.to_json() == next(iter(store.read_log("main"))).to_json()
 
 
+@in_memory_too
 def test_events_are_counted_by_type_as_they_come(store: EventStore) -> None:
     store.append("order", "1", [NewEvent("placed", 1), NewEvent("paid", 2), NewEvent("paid", 3)])
     store.append("order", "2", [NewEvent("placed", 4)])
@@ -255,6 +269,7 @@ def test_events_are_counted_by_type_as_they_come(store: EventStore) -> None:
     assert (placed.first_at, placed.last_at) == (first, last)
 
 
+@in_memory_too
 @pytest.mark.parametrize("number", [1, 19, 20, 501, 2500])
 def test_any_number_of_events_and_streams_fits_into_one_append(store: EventStore, number: int) -> None:
     store.append_many([Append("order", str(n), noted(n)) for n in range(0, number, 2)])

@@ -135,8 +135,8 @@ def test_changing_an_event_is_refused_on_sqlite_without_our_pragmas(plain: sqlit
 @pytest.mark.parametrize(
     "sql",
     [
-        "REPLACE INTO projectionist_streams SELECT id, type_id, 'other' FROM projectionist_streams",
-        "REPLACE INTO projectionist_streams SELECT id + 1, type_id, aggregate_id FROM projectionist_streams",
+        "REPLACE INTO projectionist_streams SELECT id, type_id, 'other', NULL, NULL FROM projectionist_streams",
+        "REPLACE INTO projectionist_streams SELECT id + 1, type_id, aggregate_id, NULL, NULL FROM projectionist_streams",
         "REPLACE INTO projectionist_types SELECT id, log_id, kind, 'other', 0, NULL, NULL FROM projectionist_types",
         "REPLACE INTO projectionist_types SELECT id + 9, log_id, kind, name, 0, NULL, NULL FROM projectionist_types",
         "INSERT INTO projectionist_streams SELECT * FROM projectionist_streams WHERE 1 "

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.store.helpers import execute, noted, on_servers, positions, run_together
+from tests.store.helpers import execute, in_memory_too, noted, on_servers, positions, reopen, run_together
 from webapp.errors import StoreUnavailable
 from webapp.store import Append, EventStore, RecordedEvent, WrongExpectedVersion
 
@@ -17,11 +17,12 @@ from webapp.store import Append, EventStore, RecordedEvent, WrongExpectedVersion
 @pytest.fixture
 def other(store: EventStore) -> Iterator[EventStore]:
     """A second store object on the same database, as another process would have."""
-    other = EventStore.open(store.database.url)
+    other = reopen(store)
     yield other
     other.close()
 
 
+@in_memory_too
 def test_of_two_who_expect_the_same_version_exactly_one_wins(store: EventStore, other: EventStore) -> None:
     for version in range(10):
         outcomes = run_together(
@@ -35,8 +36,9 @@ def test_of_two_who_expect_the_same_version_exactly_one_wins(store: EventStore, 
     assert positions(store) == list(range(1, 11))
 
 
+@in_memory_too
 def test_many_who_make_the_same_new_log_all_get_in(store: EventStore) -> None:
-    stores = [EventStore.open(store.database.url) for _ in range(6)]
+    stores = [reopen(store) for _ in range(6)]
     try:
         outcomes = run_together(
             *[functools.partial(each.append, "order", str(n), noted(n), log="new") for n, each in enumerate(stores)]
@@ -48,6 +50,7 @@ def test_many_who_make_the_same_new_log_all_get_in(store: EventStore) -> None:
     assert positions(store, "new") == [1, 2, 3, 4, 5, 6]
 
 
+@in_memory_too
 def test_one_store_serves_eight_threads(store: EventStore) -> None:
     def write(thread: int) -> list[RecordedEvent]:
         recorded = []
@@ -74,6 +77,7 @@ def test_one_store_serves_eight_threads(store: EventStore) -> None:
         assert times == sorted(times), "time order is position order"
 
 
+@in_memory_too
 def test_appends_that_name_logs_in_other_orders_all_get_in(store: EventStore, other: EventStore) -> None:
     logs = ["a", "b", "c", "d"]
 

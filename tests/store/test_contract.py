@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import backends, create_database
 from tests.contract.event_source import EventSourceContract
-from webapp.store import Append, EventStore, NewEvent
+from webapp.store import Append, EventStore, NewEvent, Publisher, RecordedEvent, RetryPolicy
 
 hostile_ids = ("42", "42 ", "Ab", "aB", "a/b c", "ž/お茶/💥", "'; --", "%_\\", "…" * 255)
 
@@ -19,6 +19,18 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     url, drop = create_database(request.param, tmp_path_factory.mktemp("contract"))
     store = EventStore.open(url)
     store.migrate()
+    fill(store)
+    publisher = Publisher(store, "mail", _refuse, types=["order.paid"], retry=RetryPolicy(1), blocks_stream=False)
+    while publisher.run_once():
+        pass
+    publisher.release()
+    yield store
+    store.close()
+    drop()
+
+
+def fill(store: EventStore) -> None:
+    """Events of two types of aggregates that share ids, of people with any letters, and of one megabyte, in three logs."""
     for number in range(120):
         who = ("ann", "björn", "系統", None)[number % 4]
         metadata = {"correlation_id": f"c-{number // 3}", "causation_id": f"m-{number}"} | (
@@ -32,9 +44,10 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         [Append("Ding \\ ü", id_, [seen, NewEvent("thing.gone", "[]")], log="main ") for id_ in hostile_ids]
     )
     store.append("order", "01", [NewEvent("order.placed", [1, 2.0, 9007199254740993])], log="Main")
-    yield store
-    store.close()
-    drop()
+
+
+def _refuse(event: RecordedEvent) -> None:
+    raise ConnectionError(f"{event.type} can't be sent")
 
 
 class TestNative(EventSourceContract):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.store.helpers import count, fields, noted, positions, run_together
+from tests.store.helpers import count_events, fields, in_memory_too, noted, positions, reopen, run_together
 from webapp.errors import InvalidEvent
 from webapp.store import Append, EventIdReused, EventStore, NewEvent, WrongExpectedVersion
 
@@ -20,11 +20,12 @@ def identified(*numbers: int) -> list[NewEvent]:
 @pytest.fixture
 def other(store: EventStore) -> Iterator[EventStore]:
     """A second store object on the same database, as another process would have."""
-    other = EventStore.open(store.database.url)
+    other = reopen(store)
     yield other
     other.close()
 
 
+@in_memory_too
 @pytest.mark.parametrize("expected", [None, 0, 1, 2, 99])
 def test_the_same_events_again_come_back_as_recorded_whatever_version_is_expected(
     store: EventStore, other: EventStore, expected: int | None
@@ -37,12 +38,14 @@ def test_the_same_events_again_come_back_as_recorded_whatever_version_is_expecte
     assert positions(store) == [1, 2, 3]
 
 
+@in_memory_too
 def test_they_come_back_in_the_order_given(store: EventStore) -> None:
     store.append("order", "1", identified(1, 2, 3))
     again = store.append("order", "1", identified(3, 1, 2))
     assert [event.data["n"] for event in again] == [3, 1, 2]
 
 
+@in_memory_too
 def test_many_streams_and_logs_come_back_too(store: EventStore) -> None:
     appends = [
         Append("order", "1", identified(1), log="b", expected_version=0),
@@ -51,15 +54,17 @@ def test_many_streams_and_logs_come_back_too(store: EventStore) -> None:
     first = store.append_many(appends)
     again = store.append_many(appends)
     assert [event.to_json() for event in again] == [event.to_json() for event in first]
-    assert count(store, "projectionist_events") == 3
+    assert count_events(store) == 3
 
 
+@in_memory_too
 def test_more_ids_than_one_lookup_takes_come_back(store: EventStore) -> None:
     first = store.append("order", "1", identified(*range(1, 1201)))
     again = store.append("order", "1", identified(*range(1, 1201)), expected_version=0)
     assert [event.position for event in again] == [event.position for event in first] == list(range(1, 1201))
 
 
+@in_memory_too
 @pytest.mark.parametrize("numbers", [(1, 2), (2, 1), (0, 1, 2)])
 def test_some_new_among_known_ids_are_refused(store: EventStore, numbers: tuple[int, ...]) -> None:
     store.append("order", "1", identified(1))
@@ -70,6 +75,7 @@ def test_some_new_among_known_ids_are_refused(store: EventStore, numbers: tuple[
     assert positions(store) == [1]
 
 
+@in_memory_too
 def test_new_events_without_ids_beside_known_ones_are_refused(store: EventStore) -> None:
     store.append("order", "1", identified(1))
     with pytest.raises(EventIdReused):
@@ -77,6 +83,7 @@ def test_new_events_without_ids_beside_known_ones_are_refused(store: EventStore)
     assert positions(store) == [1]
 
 
+@in_memory_too
 def test_the_same_id_with_other_content_is_refused(store: EventStore) -> None:
     (event,) = identified(1)
     store.append("order", "1", [event])
@@ -96,9 +103,10 @@ def test_the_same_id_with_other_content_is_refused(store: EventStore) -> None:
                 store.append_many([again])
             assert f"{event.id} is in the store already, as noted of order/1 with" in str(raised.value)
             assert raised.value.event_id == str(event.id)
-    assert count(store, "projectionist_events") == 1
+    assert count_events(store) == 1
 
 
+@in_memory_too
 def test_a_wrong_version_is_still_wrong_for_new_events_with_ids(store: EventStore) -> None:
     store.append("order", "1", identified(1))
     with pytest.raises(WrongExpectedVersion, match="order/1 is at version 1, not new"):
@@ -106,6 +114,7 @@ def test_a_wrong_version_is_still_wrong_for_new_events_with_ids(store: EventStor
     assert positions(store) == [1]
 
 
+@in_memory_too
 def test_one_id_twice_in_one_append_is_refused(store: EventStore) -> None:
     with pytest.raises(InvalidEvent, match="stands twice in one append"):
         store.append("order", "1", identified(1, 1))
@@ -113,6 +122,7 @@ def test_one_id_twice_in_one_append_is_refused(store: EventStore) -> None:
         store.append_many([Append("order", "1", identified(1)), Append("order", "2", identified(1), log="b")])
 
 
+@in_memory_too
 @pytest.mark.parametrize("text", ["0000-000000000000000000000000000A", "{0000000000000000000000000000000a}"])
 def test_an_id_is_the_same_however_it_is_written(store: EventStore, text: str) -> None:
     first = store.append("order", "1", [NewEvent("noted", 1, id="0000000000000000000000000000000a")])
@@ -120,6 +130,7 @@ def test_an_id_is_the_same_however_it_is_written(store: EventStore, text: str) -
     assert [event.id for event in again] == [event.id for event in first] == ["00000000-0000-0000-0000-00000000000a"]
 
 
+@in_memory_too
 def test_two_who_bring_the_same_ids_at_once_get_the_same_events(store: EventStore, other: EventStore) -> None:
     for n in range(1, 9):
         outcomes = run_together(
@@ -132,6 +143,7 @@ def test_two_who_bring_the_same_ids_at_once_get_the_same_events(store: EventStor
     assert positions(store) == list(range(1, 17))
 
 
+@in_memory_too
 def test_of_two_who_bring_the_same_id_to_other_logs_one_wins(store: EventStore, other: EventStore) -> None:
     store.append_many([Append("order", "1", noted(0), log=log) for log in ("a", "b")])
     for n in range(1, 6):

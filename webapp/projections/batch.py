@@ -15,6 +15,7 @@ from webapp.projections.checkpoints import Checkpoint
 from webapp.projections.emitting import find_derived_log
 from webapp.projections.projection import Projection
 from webapp.projections.targets import TableWriter
+from webapp.store.context import add_metadata, caused_by, current_metadata
 from webapp.store.events import Append, NewEvent, RecordedEvent
 from webapp.store.native import EventStore
 
@@ -36,6 +37,8 @@ class Context:
         self._writers = writers
         self.state = state
         self.is_replay = is_replay
+        self.event: RecordedEvent | None = None
+        """The event that is being handled."""
         self.emitted: list[tuple[str, str, NewEvent]] = []
 
     def table(self, name: str) -> TableWriter:
@@ -46,10 +49,16 @@ class Context:
             raise InvalidDefinition(f"The projection {self._projection.name} has no table {name}.") from None
 
     def emit(self, aggregate_type: str, aggregate_id: str, event: NewEvent) -> None:
-        """Records a derived event in the projection's own log, in the batch's transaction; nothing in a replay."""
+        """Records a derived event in the projection's own log, in the batch's transaction; nothing in a replay.
+
+        It's recorded as caused by the event that is being handled (see `caused_by`); its own metadata wins.
+        """
         if not self._projection.emits:
             raise InvalidDefinition(f"The projection {self._projection.name} emits, so define it with emits=True.")
         if not self.is_replay:
+            if self.event is not None:
+                with caused_by(self.event):
+                    event = add_metadata(event, current_metadata())
             self.emitted.append((aggregate_type, aggregate_id, event))
 
 
@@ -120,6 +129,7 @@ class Batch:
             handler = handler_of(event.type)
             if handler is None or (skipped and (event.log, event.position) in skipped):
                 continue
+            context.event = event
             try:
                 handler(event, context)
             except not_the_events_fault:

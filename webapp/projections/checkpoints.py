@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.errors import LeaseLost, NotFound
+from webapp.errors import NotFound
 from webapp.projections.projection import Projection
 from webapp.projections.tables import checkpoints, projections, skips
+from webapp.store import leases
 from webapp.store.dialects import Dialect
 
 lease_seconds = 15.0
@@ -173,20 +174,7 @@ def change_projection(connection: sa.Connection, dialect: Dialect, name: str, **
 
 def claim_lease(connection: sa.Connection, dialect: Dialect, name: str, generation: int, owner: str) -> int | None:
     """The new epoch under which `owner` may work on a generation, None while somebody else's lease runs."""
-    now = dialect.clock(connection)
-    free = sa.or_(checkpoints.c.owner.is_(None), checkpoints.c.owner == owner, checkpoints.c.lease_expires_at < now)
-    changed = connection.execute(
-        sa.update(checkpoints)
-        .where(checkpoints.c.projection == name, checkpoints.c.generation == generation, free)
-        .values(
-            owner=owner, epoch=checkpoints.c.epoch + 1, lease_expires_at=now + dt.timedelta(seconds=lease_seconds)
-        )
-    ).rowcount  # fmt: skip
-    if changed != 1:
-        return None
-    query = sa.select(checkpoints.c.epoch)
-    query = query.where(checkpoints.c.projection == name, checkpoints.c.generation == generation)
-    return int(connection.execute(query).scalar_one())
+    return leases.claim_lease(connection, dialect, checkpoints, _row(name, generation), owner, lease_seconds)
 
 
 def move_checkpoint(
@@ -198,37 +186,20 @@ def move_checkpoint(
     done: int,
 ) -> None:
     """Records a batch's end and renews the lease; raises LeaseLost if another worker has taken over."""
-    now = dialect.clock(connection)
-    changed = connection.execute(
-        sa.update(checkpoints)
-        .where(
-            checkpoints.c.projection == checkpoint.projection,
-            checkpoints.c.generation == checkpoint.generation,
-            checkpoints.c.owner == checkpoint.owner,
-            checkpoints.c.epoch == checkpoint.epoch,
-        )
-        .values(
-            positions=json.dumps(dict(positions)),
-            state=json.dumps(dict(state)),
-            done=done,
-            updated_at=now,
-            lease_expires_at=now + dt.timedelta(seconds=lease_seconds),
-        )
-    ).rowcount
-    if changed != 1:
-        raise LeaseLost(f"Another worker has taken {checkpoint.projection} over, so this batch was rolled back.")
+    leases.renew_lease(
+        connection, dialect, checkpoints, _row(checkpoint.projection, checkpoint.generation),
+        checkpoint.owner, checkpoint.epoch, lease_seconds, checkpoint.projection,
+        positions=json.dumps(dict(positions)), state=json.dumps(dict(state)), done=done,
+    )  # fmt: skip
 
 
 def release_lease(connection: sa.Connection, name: str, generation: int, owner: str, epoch: int) -> None:
     """Gives a lease back, if it's still this owner's, so that another worker needn't wait for its end."""
-    connection.execute(
-        sa.update(checkpoints)
-        .where(
-            checkpoints.c.projection == name, checkpoints.c.generation == generation,
-            checkpoints.c.owner == owner, checkpoints.c.epoch == epoch,
-        )
-        .values(owner=None, lease_expires_at=None)
-    )  # fmt: skip
+    leases.release_lease(connection, checkpoints, _row(name, generation), owner, epoch)
+
+
+def _row(name: str, generation: int) -> sa.ColumnElement[bool]:
+    return sa.and_(checkpoints.c.projection == name, checkpoints.c.generation == generation)
 
 
 def skip_event(

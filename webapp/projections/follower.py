@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import time
 
 from webapp.errors import LeaseLost, ReplayConflict
@@ -14,12 +11,8 @@ from webapp.projections.checkpoints import lease_seconds
 from webapp.projections.feed import next_events, settled_heads
 from webapp.projections.lifecycle import init_projection
 from webapp.projections.projection import Projection
+from webapp.store.leases import worker_name
 from webapp.store.native import EventStore
-
-
-def worker_name() -> str:
-    """A name for one runner, unlike any other's: made when it claims, never at import."""
-    return f"{socket.gethostname()[:50]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 class Follower:

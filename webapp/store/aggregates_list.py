@@ -1,4 +1,4 @@
-"""Aggregates of one type, page by page, with where each stream stands."""
+"""Streams by name, and the aggregates of one type page by page, with where each stream stands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ import sqlalchemy as sa
 from webapp.store.dialects import Dialect
 from webapp.store.source import Aggregate
 from webapp.store.tables import events, logs, streams, types
+
+
+def find_streams(
+    connection: sa.Connection, aggregate_type: str, aggregate_id: str, log_id: int | None
+) -> dict[str, int]:
+    """The numbers of the streams of one aggregate, by log; of one log if it's given."""
+    query = sa.select(types.c.id, logs.c.name).join_from(types, logs, logs.c.id == types.c.log_id)
+    query = query.where(types.c.kind == "aggregate", types.c.name == aggregate_type)
+    if log_id is not None:
+        query = query.where(types.c.log_id == log_id)
+    names = {row.id: row.name for row in connection.execute(query)}
+    if not names:
+        return {}
+    # A query of its own: joined in one, SQLite reads all streams of all types to find these.
+    found = sa.select(streams.c.type_id, streams.c.id).where(
+        streams.c.type_id.in_(names), streams.c.aggregate_id == aggregate_id
+    )
+    return {names[row.type_id]: row.id for row in connection.execute(found)}
 
 
 def list_aggregates(
@@ -47,13 +65,15 @@ def _ends(connection: sa.Connection, stream_ids: Sequence[int]) -> dict[int, tup
     """Version, first and last time of each stream: two index lookups each."""
     if not stream_ids:
         return {}
-    last = (
-        sa.select(events.c.stream_id, sa.func.max(events.c.version).label("version"))
-        .where(events.c.stream_id.in_(stream_ids)).group_by(events.c.stream_id).subquery()
+    version = (
+        # One end of an index, however long the stream is: max() under GROUP BY would read all of it.
+        sa.select(events.c.version).where(events.c.stream_id == streams.c.id)
+        .order_by(events.c.version.desc()).limit(1).scalar_subquery()
     )  # fmt: skip
     first_event, last_event = events.alias(), events.alias()
-    query = sa.select(last.c.stream_id, last.c.version, first_event.c.recorded_at, last_event.c.recorded_at)
+    query = sa.select(streams.c.id, last_event.c.version, first_event.c.recorded_at, last_event.c.recorded_at)
     query = query.join_from(
-        last, first_event, sa.and_(first_event.c.stream_id == last.c.stream_id, first_event.c.version == 1)
-    ).join(last_event, sa.and_(last_event.c.stream_id == last.c.stream_id, last_event.c.version == last.c.version))
+        streams, first_event, sa.and_(first_event.c.stream_id == streams.c.id, first_event.c.version == 1)
+    ).join(last_event, sa.and_(last_event.c.stream_id == streams.c.id, last_event.c.version == version))
+    query = query.where(streams.c.id.in_(stream_ids))
     return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(query)}

@@ -104,7 +104,7 @@ def _compare(source: EventSource, target: EventStore, log: str, end: int, tell: 
     digest = hashlib.sha256()
     for number, (there, here) in enumerate(zip_longest(_lines(source, log, end), _lines(target, log, end)), 1):
         if there is None or here is None:
-            position, _ = there or here  # type: ignore[misc]
+            position, _ = there or here
             raise CopyDiffers(log, position, f"only the {'source' if here is None else 'target'} has it")
         if there != here:
             raise CopyDiffers(log, min(there[0], here[0]), "its fields are not the same on both sides")

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError, NoSuc
 
 from webapp.errors import InvalidRequest, ProjectionistError, StoreUnavailable
 from webapp.store.dialects import Dialect, dialect_for
+from webapp.store.pooling import PoolGuard
 
 T = TypeVar("T")
 page_seconds = 5.0
@@ -80,7 +81,7 @@ class Database:
         self.page_seconds = page_seconds
         self._lock = threading.Lock()
         self._dialect: Dialect | None = None
-        arguments: dict[str, Any] = {"pool_pre_ping": True}
+        arguments: dict[str, Any] = {"pool_reset_on_return": None}  # what the guard does
         backend = self.url.get_backend_name()
         if backend == "sqlite":
             self.path = self._sqlite_path()
@@ -105,6 +106,7 @@ class Database:
                 f"The driver of {self.url.drivername} isn't installed: {error}. Leave the “+driver” out to use ours.",
                 field="url",
             ) from error
+        self._guard = PoolGuard(self.engine)
         if backend == "sqlite":
             sa_event.listen(self.engine, "connect", _prepare_sqlite)
             sa_event.listen(self.engine, "begin", _begin_sqlite)
@@ -160,6 +162,17 @@ class Database:
             with connection.begin() if not connection.in_transaction() else connection.get_transaction():  # type: ignore[union-attr]
                 yield connection
 
+    @contextmanager
+    def borrowed(self) -> Iterator[sa.PoolProxiedConnection]:
+        """A connection outside of any transaction, for a block that ends those it begins, unless it raises."""
+        with self.translated():
+            connection = self.engine.raw_connection()
+            try:
+                yield connection
+                self._guard.mark_clean(connection)
+            finally:
+                connection.close()
+
     def retrying(self, work: Callable[[sa.Connection], T], attempts: int = 8) -> T:
         """What `work` returns, run in a writing transaction; deadlocks and lock timeouts run it again, whole."""
         for attempt in range(1, attempts + 1):
@@ -175,6 +188,10 @@ class Database:
     def is_retryable(self, error: StoreUnavailable) -> bool:
         """Whether running the whole transaction again is the cure."""
         return error.__cause__ is not None and self.dialect.is_retryable(error.__cause__)
+
+    def lost_connection(self, error: StoreUnavailable) -> bool:
+        """Whether the connection broke while in use, so that what it was doing may be done or not."""
+        return error.__cause__ is not None and self.dialect.is_lost_connection(error.__cause__)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -193,6 +210,8 @@ class Database:
 
     def _explain(self, error: BaseException) -> ProjectionistError:
         dialect = self._dialect or dialect_for(self.engine.dialect)
+        if dialect.is_lost_connection(error):
+            self._guard.distrust()
         return dialect.explain_error(error, self.name)
 
     def close(self) -> None:
@@ -205,6 +224,8 @@ def _connect_sqlite(path: Path, may_create: bool) -> Any:
 
     if not may_create and not path.exists():
         raise sqlite3.OperationalError(f"no such file: {path}")
+    if path.is_dir():
+        raise sqlite3.OperationalError(f"is a folder: {path}")
     return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30, cached_statements=256)
 
 

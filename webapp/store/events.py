@@ -130,6 +130,11 @@ class RecordedEvent:
         return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
 
     @property
+    def readable_text(self) -> str | bytes | None:
+        """The text that `data` is decoded from: data_text, but in clear where a vault decrypts parts of it."""
+        return self.data_text
+
+    @property
     def occurred_at(self) -> dt.datetime:
         """When it happened, as its metadata says; recorded_at where that says nothing that can be read."""
         try:
@@ -201,7 +206,7 @@ class PreparedEvent(NamedTuple):
 def prepare(event: NewEvent) -> PreparedEvent:
     """The event with its texts made and everything checked; raises InvalidEvent with a sentence."""
     type_ = checked_name(event.type, "event type", type_limit)
-    event_id = uuid7_bytes() if event.id is None else _to_uuid(event.id).bytes
+    event_id = id_bytes(event.id)
     data_text = to_text(event.data, "data", type_)
     metadata = event.metadata
     if event.occurred_at is not None:
@@ -243,6 +248,11 @@ def checked_name(name: str, what: str, limit: int) -> str:
     if _refused_characters.search(name):
         raise InvalidEvent(f"The {what} {name!r} holds a character that databases refuse (NUL or a lone surrogate).")
     return name
+
+
+def id_bytes(value: uuid.UUID | str | None) -> bytes:
+    """The 16 bytes of a new event's id, a new one's for None; raises InvalidEvent for what is no UUID."""
+    return uuid7_bytes() if value is None else _to_uuid(value).bytes
 
 
 def _to_uuid(value: uuid.UUID | str) -> uuid.UUID:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from itertools import chain
 
 import sqlalchemy as sa
 
@@ -51,13 +53,15 @@ def prepare_import(event: RecordedEvent, *, keep_position: bool = False) -> Prep
 class Importer(Appender):
     """An append whose events bring their times, which are checked under the log's counter."""
 
-    def _append_to_log(self, log: str, appends: list[tuple[int, PreparedAppend]]) -> dict[int, list[RecordedEvent]]:
-        clock = self._lock(log)[3]
+    def _append_to_log(
+        self, log: str, members: Sequence[Sequence[PreparedAppend]]
+    ) -> list[list[list[RecordedEvent]] | Conflict]:  # fmt: skip
+        clock = self._lock(log).now
         last = self.connection.execute(sa.select(logs.c.recorded_at).where(logs.c.name == log)).scalar_one()
-        for _, append in appends:
+        for append in chain.from_iterable(members):
             for event in append.events:
-                last = _checked_time(log, event.type, event.recorded_at, last, clock)
-        return super()._append_to_log(log, appends)
+                last = checked_import_time(log, event.type, event.recorded_at, last, clock)
+        return super()._append_to_log(log, members)
 
 
 class Copier(Appender):
@@ -66,11 +70,14 @@ class Copier(Appender):
     A log that gets holes by it, or times that run back, is marked as `copied`: it is searched by time event by event.
     """
 
-    def _append_to_log(self, log: str, appends: list[tuple[int, PreparedAppend]]) -> dict[int, list[RecordedEvent]]:
-        _, head, _, clock, *_ = self._lock(log)
+    def _append_to_log(
+        self, log: str, members: Sequence[Sequence[PreparedAppend]]
+    ) -> list[list[list[RecordedEvent]] | Conflict]:  # fmt: skip
+        counter = self._lock(log)
+        head, clock = counter.head, counter.now
         last = self.connection.execute(sa.select(logs.c.recorded_at).where(logs.c.name == log)).scalar_one()
         is_regular = True
-        for _, append in appends:
+        for append in chain.from_iterable(members):
             for event in append.events:
                 place, time = event.position, event.recorded_at
                 if place is None or time is None or place <= head:
@@ -80,7 +87,7 @@ class Copier(Appender):
                     )
                 is_regular &= place == head + 1 and (last is None or last <= time <= clock)
                 head, last = place, time if last is None else max(last, time)
-        recorded = super()._append_to_log(log, appends)
+        recorded = super()._append_to_log(log, members)
         if not is_regular:
             # Later appends go on from the latest time that was, but from none that is still to come.
             self.connection.execute(
@@ -91,9 +98,10 @@ class Copier(Appender):
         return recorded
 
 
-def _checked_time(
+def checked_import_time(
     log: str, type_: str, time: dt.datetime | None, last: dt.datetime | None, clock: dt.datetime
 ) -> dt.datetime:
+    """The time itself, if it's neither before the log's last nor after the clock; raises InvalidEvent."""
     if time is None:
         raise InvalidEvent(f"A {type_} for the log {log} has no time. Append it, if it happens now.")
     if last is not None and time < last:

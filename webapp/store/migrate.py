@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from webapp.errors import NeedsMigration, StoreUnavailable
 from webapp.store.database import Database
+from webapp.store.routines import block as routine_block
 from webapp.store.triggers import missing_triggers
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,11 @@ def migration_sql(dialect_name: str, branches: Sequence[str] = ("store",), *, wi
     for branch in branches:
         command.upgrade(config, f"{branch}@head", sql=True)
     # The command-line clients of MySQL and MariaDB would end a statement at its inner semicolons.
-    block = re.compile(r"^(CREATE TRIGGER IF NOT EXISTS .* BEGIN .* END);$", re.MULTILINE)
-    return block.sub(r"DELIMITER //\n\1//\nDELIMITER ;", output.getvalue())
+    trigger = re.compile(r"^(CREATE TRIGGER IF NOT EXISTS .* BEGIN .* END);$", re.MULTILINE)
+    script = output.getvalue()
+    for block in (trigger, routine_block):
+        script = block.sub(r"DELIMITER //\n\1//\nDELIMITER ;", script)
+    return script
 
 
 def current_versions(connection: sa.Connection) -> set[str]:

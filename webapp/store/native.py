@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from webapp.errors import AmbiguousLog, DuplicateKey, InvalidEvent, NotFound, TimedOut, WrongExpectedVersion
+from webapp.errors import AmbiguousLog, NotFound, TimedOut
+from webapp.store import dead_letters
 from webapp.store import migrate as migrations
 from webapp.store.aggregates_list import find_streams, list_aggregates
-from webapp.store.appending import Appender, PreparedAppend, prepare_append
 from webapp.store.catalog import Catalog
-from webapp.store.context import with_current_metadata
 from webapp.store.database import Database, page_seconds
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
-from webapp.store.importing import Copier, Importer, prepare_import
 from webapp.store.notifying import Notifier
+from webapp.store.overview import list_logs, list_types
 from webapp.store.reading import PageSize, fetch, fill, pages
 from webapp.store.selecting import Selection
 from webapp.store.source import (
@@ -36,7 +34,8 @@ from webapp.store.source import (
     no_filter,
 )
 from webapp.store.subscriptions import Subscription, subscribe
-from webapp.store.tables import logs, types
+from webapp.store.tables import logs
+from webapp.store.writer import Writer
 
 _scan_rows = 20_000
 """Rows looked at per statement when a filter has no index, so that a search can stop between statements."""
@@ -47,15 +46,23 @@ class EventStore:
 
     layout = "projectionist"
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, group_commit: bool = False) -> None:
         self.database = database
         self._catalog = Catalog()
         self.notifier = Notifier(database)
+        self._writer = Writer(database, self._catalog, self.notifier, group_commit=group_commit)
 
     @classmethod
-    def open(cls, url: str | URL, *, pool_size: int = 5, page_seconds: float = page_seconds) -> Self:
-        """The store at a SQLAlchemy URL or its short form; SQLite files are made when first written."""
-        return cls(Database(url, may_create=True, pool_size=pool_size, page_seconds=page_seconds))
+    def open(
+        cls, url: str | URL, *, pool_size: int = 5, page_seconds: float = page_seconds, group_commit: bool = False
+    ) -> Self:  # fmt: skip
+        """The store at a SQLAlchemy URL or its short form; SQLite files are made when first written.
+
+        With `group_commit`, appends that threads make at the same time go together in one transaction, and each still
+        succeeds or fails by itself.
+        """
+        database = Database(url, may_create=True, pool_size=pool_size, page_seconds=page_seconds)
+        return cls(database, group_commit=group_commit)
 
     @property
     def dialect(self) -> str:
@@ -65,7 +72,7 @@ class EventStore:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What this source can do beyond reading events."""
-        return frozenset({Capability.append, Capability.rebuild, Capability.payload_search})
+        return frozenset({Capability.append, Capability.rebuild, Capability.payload_search, Capability.dead_letters})
 
     def migrate(self, *, with_triggers: bool = True) -> None:
         """Makes or upgrades our tables; safe to repeat and to run from several processes at once."""
@@ -101,22 +108,11 @@ class EventStore:
 
     def append_many(self, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like append, for many streams of any logs in one transaction."""
-        appends = with_current_metadata(appends)
-        prepared = [prepare_append(append) for append in appends]
-        _refuse_repeated_ids(prepared)
-        try:
-            return self._append(prepared, check_ids=False)
-        except (WrongExpectedVersion, DuplicateKey):
-            # Only now is it worth looking whether these very events are there already.
-            if all(event.id is None for append in appends for event in append.events):
-                raise
-            return self._append(prepared, check_ids=True)
+        return self._writer.append_many(appends)
 
     def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like append_many inside the caller's own transaction, which holds each log's counter until it commits."""
-        appends = with_current_metadata(appends)
-        appender = Appender(self.database.dialect, connection, self._catalog)
-        return appender.run([prepare_append(append) for append in appends], check_ids=False)
+        return self._writer.append_in(connection, appends)
 
     def import_events(self, events: Sequence[RecordedEvent], *, keep_positions: bool = False) -> list[RecordedEvent]:
         """Events that another store recorded, appended with their own times, ids and actors, all or none.
@@ -129,24 +125,7 @@ class EventStore:
         With `keep_positions` they keep positions and times whatever these are, while versions are made here; raises
         Conflict for a position at or below the log's head.
         """
-        prepared = [prepare_import(event, keep_position=keep_positions) for event in events]
-        _refuse_repeated_ids(prepared)
-        return self._append(prepared, check_ids=True, appender_type=Copier if keep_positions else Importer)
-
-    def _append(
-        self, prepared: Sequence[PreparedAppend], *, check_ids: bool, appender_type: type[Appender] = Appender
-    ) -> list[RecordedEvent]:
-        dialect = self.database.dialect
-
-        def work(connection: sa.Connection) -> tuple[list[RecordedEvent], Appender]:
-            appender = appender_type(dialect, connection, self._catalog)
-            return appender.run(prepared, check_ids=check_ids), appender
-
-        recorded, appender = self.database.retrying(work)
-        for learn in appender.learned:
-            learn()
-        self.notifier.wake(append.log for append in prepared)
-        return recorded
+        return self._writer.import_events(events, keep_positions=keep_positions)
 
     # --- logs -------------------------------------------------------------------------------------------------------
 
@@ -178,35 +157,8 @@ class EventStore:
         return found[0]
 
     def _logs(self, where: sa.ColumnElement[bool]) -> list[Log]:
-        first = (
-            sa.select(
-                types.c.log_id,
-                sa.func.min(types.c.first_at).label("first_at"),
-                sa.func.sum(types.c.total).label("total"),
-            )
-            .where(types.c.kind == "event").group_by(types.c.log_id).subquery()
-        )  # fmt: skip
-        query = (
-            sa.select(logs, first.c.first_at, first.c.total)
-            .join_from(logs, first, first.c.log_id == logs.c.id, isouter=True)
-            .where(where).order_by(logs.c.name)
-        )  # fmt: skip
-        with self.database.reading() as connection:
-            return [
-                Log(
-                    name=row.name,
-                    head=row.head,
-                    settled_head=row.head,
-                    count=Count(int(row.total or 0)),
-                    strategy=row.ordering,
-                    derived_from=row.derived_from,
-                    is_retired=row.retired_at is not None,
-                    first_at=row.first_at,
-                    last_at=row.recorded_at,
-                    details={"streams": row.streams},
-                )
-                for row in connection.execute(query)
-            ]
+        with self.database.reading(at_one_moment=True) as connection:
+            return list_logs(self.database.dialect, connection, where)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -254,8 +206,7 @@ class EventStore:
             ):
                 events = fetch(
                     dialect, connection, self._catalog, window.sql, window.values,
-                    order=f"e.position{' DESC' if newest_first else ''}", limit=rows, with_payload=with_payload,
-                    with_large=False,
+                    order=window.order, limit=rows, with_payload=with_payload, with_large=False,
                 )  # fmt: skip
             yield from fill(self.database, self._catalog, events) if with_payload else events
             found += len(events)
@@ -339,28 +290,16 @@ class EventStore:
     # --- types and aggregates ---------------------------------------------------------------------------------------
 
     def event_types(self) -> Sequence[EventType]:
-        """All types of events by log and name, counted as they came."""
-        return [
-            EventType(row.log, row.name, Count(row.total), row.first_at, row.last_at)
-            for row in self._types("event")
-            if row.total
-        ]
+        """All types of events by log and name, counted."""
+        with self.database.reading(at_one_moment=True) as connection:
+            found = list_types(self.database.dialect, connection, "event")
+        return [EventType(one.log, one.name, Count(one.total), one.first_at, one.last_at) for one in found]
 
     def aggregate_types(self) -> Sequence[AggregateType]:
-        """All types of aggregates by log and name, counted as they came."""
-        return [
-            AggregateType(row.log, row.name, Count(row.total), row.last_at)
-            for row in self._types("aggregate")
-            if row.total
-        ]
-
-    def _types(self, kind: str) -> Sequence[sa.Row[tuple[object, ...]]]:
-        query = (
-            sa.select(types, logs.c.name.label("log")).join_from(types, logs, logs.c.id == types.c.log_id)
-            .where(types.c.kind == kind).order_by(logs.c.name, types.c.name)
-        )  # fmt: skip
-        with self.database.reading() as connection:
-            return connection.execute(query).all()
+        """All types of aggregates by log and name, counted."""
+        with self.database.reading(at_one_moment=True) as connection:
+            found = list_types(self.database.dialect, connection, "aggregate")
+        return [AggregateType(one.log, one.name, Count(one.total), one.last_at) for one in found]
 
     def aggregates(
         self,
@@ -386,12 +325,15 @@ class EventStore:
         return []
 
     def dead_letters(self, *, before: str | None = None, limit: int = 50) -> Sequence[DeadLetter]:
-        """None: our projections stop at an event that fails, so nothing is set aside."""
-        return []
+        """What publishers of the outbox gave up on (a projection stops at an event that fails instead)."""
+        with self.database.reading() as connection:
+            return dead_letters.list_letters(connection, before, limit)
 
     def dead_letter(self, id: str) -> DeadLetter:
-        """Raises NotFound."""
-        raise NotFound("dead letter", id)
+        """One dead letter with its event's payload and metadata; raises NotFound."""
+        with self.database.reading() as connection:
+            row = dead_letters.find_letter(connection, id)
+        return dead_letters.whole_letter(row, self.event(row.log, row.position))
 
     def read_model_tables(self) -> Sequence[str]:
         """Tables in this database that projections fill, by name."""
@@ -409,14 +351,3 @@ def _saying_how_far(reached: int | None) -> Iterator[None]:
         yield
     except TimedOut as error:
         raise TimedOut(str(error), reached) from error
-
-
-def _refuse_repeated_ids(prepared: Iterable[PreparedAppend]) -> None:
-    seen = set()
-    for append in prepared:
-        for event in append.events:
-            if event.id in seen:
-                raise InvalidEvent(
-                    f"The event id {uuid.UUID(bytes=event.id)} stands twice in one append. Give each event its own id."
-                )
-            seen.add(event.id)

@@ -16,10 +16,11 @@ from webapp.store.events import EventFilter
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One statement's condition; `edge` is the last position it looks at."""
+    """One statement's condition and order; `edge` is the last position it looks at."""
 
     sql: str
     values: Sequence[Any]
+    order: str
     edge: int
 
 
@@ -67,25 +68,25 @@ class Selection:
             ids = lookup.type_ids("event", where.types)
             if not ids:
                 return None
-            selection.add(f"e.type_id IN ({', '.join(['{p}'] * len(ids))})", ids, is_ordered=len(ids) == 1)
+            selection.add(f"e.type_id{{idle}} IN ({', '.join(['{p}'] * len(ids))})", ids, is_ordered=len(ids) == 1)
         if where.aggregate_type is not None:
             ids = lookup.type_ids("aggregate", [where.aggregate_type])
             if not ids:
                 return None
             if where.aggregate_id is None:
-                selection.add("e.stream_id IN (SELECT id FROM projectionist_streams WHERE type_id = {p})", ids)
+                # Not IN: SQLite would gather all streams of the type before it looks at the first event.
+                of_type = "SELECT 1 FROM projectionist_streams s WHERE s.id = e.stream_id AND s.type_id = {p}"
+                selection.add(f"EXISTS ({of_type})", ids)
             else:
                 stream = lookup.stream_id(ids[0], where.aggregate_id)
                 if stream is None:
                     return None
                 selection.add("e.stream_id = {p}", [stream], is_narrow=True)
         elif where.aggregate_id is not None:
-            selection.add(
-                "e.stream_id IN (SELECT s.id FROM projectionist_streams s JOIN projectionist_types t ON t.id = s.type_id "
-                "WHERE t.log_id = {p} AND s.aggregate_id = {p})",
-                [log_id, where.aggregate_id],
-                is_narrow=True,
-            )
+            found = lookup.stream_ids(where.aggregate_id)
+            if not found:
+                return None
+            selection.add(f"e.stream_id IN ({', '.join(['{p}'] * len(found))})", found, is_narrow=True)
         if where.correlation_id is not None:
             selection.add("e.correlation_id = {p}", [where.correlation_id], is_narrow=True)
         if where.actor is not None:
@@ -114,8 +115,15 @@ class Selection:
                 after = max(after, before - 1 - rows)
             else:
                 before = min(before, after + 1 + rows)
-        sql = " AND ".join(["e.log_id = {p}", "e.position > {p}", "e.position < {p}", *self.conditions])
-        return Window(sql, [self.log_id, after, before, *self.values], after + 1 if newest_first else before - 1)
+        sql = " AND ".join(
+            ["e.log_id{idle} = {p}", "e.position{idle} > {p}", "e.position{idle} < {p}", *self.conditions]
+        )
+        # Where an index leads to few events, planners are kept off those that would walk the log until they come by.
+        idle = " + 0" if self.is_narrow else ""
+        return Window(
+            sql.replace("{idle}", idle), [self.log_id, after, before, *self.values],
+            f"e.position{idle}{' DESC' if newest_first else ''}", after + 1 if newest_first else before - 1,
+        )  # fmt: skip
 
     def move(self, reached: int, newest_first: bool) -> bool:
         """Leaves everything up to `reached` behind; False when nothing is left."""
@@ -154,6 +162,17 @@ class _Lookup:
         sql = "SELECT id FROM projectionist_streams WHERE type_id = {p} AND aggregate_id = {p}"
         rows = self._rows(sql, [type_id, aggregate_id])
         return rows[0][0] if rows else None
+
+    def stream_ids(self, aggregate_id: str) -> list[int]:
+        """The streams of this log that have an id, whatever their aggregate's type."""
+        types = self._rows(
+            "SELECT id FROM projectionist_types WHERE log_id = {p} AND kind = 'aggregate'", [self.log_id]
+        )
+        if not types:
+            return []
+        marks = ", ".join(["{p}"] * len(types))
+        sql = f"SELECT id FROM projectionist_streams WHERE type_id IN ({marks}) AND aggregate_id = {{p}}"
+        return [row[0] for row in self._rows(sql, [*(row[0] for row in types), aggregate_id])]
 
     def last_before(self, moment: dt.datetime) -> int:
         """The last position recorded before a moment, 0 if none: time order is position order, so halving finds it."""

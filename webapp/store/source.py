@@ -201,7 +201,7 @@ class EventSource(Protocol):
 
     @property
     def dialect(self) -> str:
-        """`PostgreSQL`, `MySQL`, `MariaDB` or `SQLite`, for people to read."""
+        """`PostgreSQL`, `MySQL`, `MariaDB`, `SQLite`, or `Memory` where there is no database; for people to read."""
         ...
 
     @property

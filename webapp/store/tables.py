@@ -19,9 +19,14 @@ logs = sa.Table(
     sa.Column("derived_from", Name(150)),
     sa.Column("retired_at", UtcDateTime),
     sa.Column("ordering", Name(8), nullable=False, server_default="dense"),
+    sa.Column("counted", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("counted_streams", sa.BigInteger, nullable=False, server_default="0"),
     **table_arguments,
 )
-"""A log and its counter row: in a dense log whoever appends holds it until commit, so that positions are in order of commit."""
+"""A log and its counter row: in a dense log whoever appends holds it until commit, so that positions are in order of commit.
+
+`counted` is the position, and `counted_streams` the number of streams, up to which its types' totals are brought.
+"""
 
 types = sa.Table(
     "projectionist_types",
@@ -36,7 +41,7 @@ types = sa.Table(
     sa.UniqueConstraint("log_id", "kind", "name", name="projectionist_types_name"),
     **table_arguments,
 )
-"""Types of events and of aggregates in a log, counted as they come, so that no page has to count."""
+"""Types of events and of aggregates in a log, counted every thousand events or so, so that a page has few to count."""
 
 streams = sa.Table(
     "projectionist_streams",
@@ -77,6 +82,9 @@ events = sa.Table(
     sqlite_with_rowid=False,
     **table_arguments,
 )
+
+count_step = 1000
+"""The append that reaches a multiple of this position counts its log's types up."""
 
 stream_bits = 40
 """A stream's id is the log's id shifted by this, plus its number in the log: made under the counter, read back by none."""
@@ -130,8 +138,17 @@ deliveries = sa.Table(
     sa.Column("error", LongText()),
     sa.Column("retry_at", UtcDateTime),
     sa.Column("dead_at", UtcDateTime),
+    sa.Column("discarded_at", UtcDateTime),
+    sa.Column("discarded_by", Name(255)),
+    sa.Column("reason", LongText()),
     sa.PrimaryKeyConstraint("publisher", "position", name="projectionist_deliveries_key"),
     sa.Index("projectionist_deliveries_retry", "publisher", "retry_at"),
+    sa.Index("projectionist_deliveries_stream", "publisher", "stream_id", "position"),
+    sa.Index("projectionist_deliveries_dead", "dead_at"),
     **table_arguments,
 )
-"""Events that a publisher passed without delivering them: to be tried again, held up behind one of those, or dead."""
+"""Events that a publisher passed without delivering them.
+
+To be tried again (retry_at), held up behind an earlier one of their stream (neither time), dead (dead_at), or discarded
+by a person for a reason (discarded_at beside dead_at), which is kept.
+"""

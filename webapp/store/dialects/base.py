@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,10 +15,25 @@ from webapp.errors import NeedsMigration, ProjectionistError, RefusedData, Store
 
 if TYPE_CHECKING:
     from webapp.store.database import Database
+    from webapp.store.dialects.listening import Listener
 
 
 rename_seconds = 2
 """How long a rename waits for readers before it lets those pass that queue behind it."""
+
+
+class LogCounter(NamedTuple):
+    """A log's row, locked until commit."""
+
+    id: int
+    head: int
+    streams: int
+    now: dt.datetime
+    """The database's clock, but never below the time of the log's last event."""
+    is_retired: bool
+    ordering: str
+    counted: int
+    counted_streams: int
 
 
 class Dialect:
@@ -61,6 +76,9 @@ class Dialect:
 
     # --- what comes back --------------------------------------------------------------------------------------------
 
+    keeps_decimals = True
+    """Whether decimals come back as they were written, not as floating point."""
+
     def float_digits(self, type_: sa.types.TypeEngine[Any]) -> int:
         """How many digits of a number come back from a column of floating point."""
         return 15
@@ -73,6 +91,10 @@ class Dialect:
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether running the whole transaction again is the cure: a deadlock, a lock timeout, a lost race."""
+        return False
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        """Whether the connection to the server broke; where there is no server it can't."""
         return False
 
     def is_about_data(self, error: BaseException) -> bool:
@@ -107,11 +129,8 @@ class Dialect:
     triggers = ""
     """SQL for the names of the triggers that this user can see."""
 
-    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
-        """A log's (id, head, streams, time for new events, is retired) with its counter locked until commit; None if it's new.
-
-        The time is the database's clock, but never below that of the log's last event.
-        """
+    def lock_log(self, connection: sa.Connection, log: str) -> LogCounter | None:
+        """A log's row with its counter locked until commit; None if there is no such log."""
         raise NotImplementedError
 
     def lock_log_name(self, connection: sa.Connection, log: str) -> None:
@@ -128,9 +147,34 @@ class Dialect:
         """An aware moment in UTC as the driver wants it."""
         return value
 
+    def decode_time(self, value: Any) -> dt.datetime:
+        """A moment as the driver gives it, aware, in UTC."""
+        return value.replace(tzinfo=dt.UTC)  # type: ignore[no-any-return]
+
+    def one_of(self, column: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """SQL for "the column holds one of these", its values marked {p}, and what to give for the marks."""
+        return f"{column} IN ({', '.join(['{p}'] * len(values))})", values
+
     def contains(self, column: str) -> str:
         """SQL for "the text holds this", byte by byte; its value is marked {p}."""
         raise NotImplementedError
+
+    # --- appending one event ----------------------------------------------------------------------------------------
+
+    def create_routine(self, connection: sa.Connection, statement: str) -> None:
+        """Makes the routine of webapp.store.routines."""
+        connection.exec_driver_sql(statement)
+
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
+        """Position, version and time of one event, appended and committed at once; None where that can't be, and nothing is changed.
+
+        The values are the parameters of the routine, in its order; no transaction may be open.
+        """
+        raise NotImplementedError
+
+    def lacks_routine(self, error: BaseException) -> bool:
+        """Whether append_one failed because its routine isn't there, or not for this user."""
+        return False
 
     # --- bulk -------------------------------------------------------------------------------------------------------
 
@@ -165,6 +209,17 @@ class Dialect:
         """Inserts rows by the driver's fastest way; `kinds`, the columns' types by PostgreSQL's names, makes it faster."""
         raise NotImplementedError
 
+    def append_narrow_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str],
+    ) -> None:
+        """Like append_rows, for rows of a few short values; may stand in a pipelined block however many they are."""
+        self.append_rows(connection, table, columns, rows, kinds)
+
     def upsert_rows(
         self,
         connection: sa.Connection,
@@ -182,6 +237,15 @@ class Dialect:
         changes = [f"{quoted[column]} = excluded.{quoted[column]}" for column in columns if column not in key]
         action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
         return f"ON CONFLICT ({', '.join(quoted[column] for column in key)}) DO {action}"
+
+    # --- following --------------------------------------------------------------------------------------------------
+
+    def announce_append(self, connection: sa.Connection, log: str) -> None:
+        """Lets those who listen for appends know of one when its transaction commits; nothing where nobody can."""
+
+    def open_listener(self, database: Database) -> Listener | None:
+        """A connection that hears of appends by other processes; None where the database has no such thing."""
+        return None
 
     def connection_limit(self, connection: sa.Connection) -> int | None:
         """How many connections the server allows in all, None if there is no such limit."""

@@ -13,3 +13,5 @@ class MariaDb(MySql):
     def time_limit_sql(self, seconds: float) -> str:
         # MariaDB's limit is in seconds with fractions and holds for every statement, so writers lift it.
         return f"SET SESSION max_statement_time = {seconds}"
+
+    call = "SET STATEMENT max_statement_time = 0 FOR CALL"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
-from webapp.store.dialects.base import Dialect, rename_seconds
+from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
+
+_logger = logging.getLogger(__name__)
 
 
 class MySql(Dialect):
@@ -20,24 +23,24 @@ class MySql(Dialect):
     can_swap_in_transaction = False
 
     def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
-        self._limit(connection, seconds)
+        self._limit(connection.connection, seconds)
         # Opens SQLAlchemy's transaction too; PyMySQL itself begins nothing, so the server sees just this.
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
     def begin_snapshot(self, connection: sa.Connection, seconds: float) -> None:
-        self._limit(connection, seconds)
+        self._limit(connection.connection, seconds)
         # For the next transaction alone; the engine's own level lets every statement see another moment.
         connection.connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
     def begin_writing(self, connection: sa.Connection) -> None:
-        self._limit(connection, 0)
+        self._limit(connection.connection, 0)
 
-    def _limit(self, connection: sa.Connection, seconds: float) -> None:
+    def _limit(self, connection: sa.PoolProxiedConnection, seconds: float) -> None:
         """Sets the session's time limit where it is another one; the pool's record remembers it."""
-        record = connection.connection.record_info if connection.connection.record_info is not None else {}
+        record = connection.record_info if connection.record_info is not None else {}
         if record.get("seconds") != seconds:
-            connection.connection.cursor().execute(self.time_limit_sql(seconds))
+            connection.cursor().execute(self.time_limit_sql(seconds))
             record["seconds"] = seconds
 
     def time_limit_sql(self, seconds: float) -> str:
@@ -64,6 +67,10 @@ class MySql(Dialect):
         # lock wait timeout, deadlock (also Galera's certification failure), record changed since last read,
         # table looked at while another session renames it
         return self._code(error) in (1205, 1213, 1020, 1684, 1412)
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        # gone away, lost, killed, shutting down, timed out while idle; closed by the driver after one of these
+        return self._code(error) in (2006, 2013, 2055, 1927, 1053, 4031) or type(error).__name__ == "InterfaceError"
 
     def explain_error(self, error: BaseException, where: str) -> ProjectionistError:
         code = self._code(error)
@@ -116,15 +123,41 @@ class MySql(Dialect):
     # Only those of tables for which the user has the TRIGGER right.
     triggers = "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
 
-    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+    def lock_log(self, connection: sa.Connection, log: str) -> LogCounter | None:
         cursor = connection.connection.cursor()
         cursor.execute(
             "SELECT id, head, streams, GREATEST(COALESCE(recorded_at, UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6)), "
-            "retired_at IS NOT NULL FROM projectionist_logs WHERE name = %s FOR UPDATE",
+            "retired_at IS NOT NULL, ordering, counted, counted_streams FROM projectionist_logs WHERE name = %s FOR UPDATE",
             (log,),
         )
         row = cursor.fetchone()
-        return None if row is None else (*row[:3], row[3].replace(tzinfo=dt.UTC), bool(row[4]))
+        if row is None:
+            return None
+        log_id, head, streams, now, is_retired, *rest = row
+        return LogCounter(log_id, head, streams, self.decode_time(now), bool(is_retired), *rest)
+
+    def create_routine(self, connection: sa.Connection, statement: str) -> None:
+        try:
+            connection.exec_driver_sql(statement)
+        except sa.exc.DBAPIError as error:
+            if error.orig is None or self._code(error.orig) not in (1044, 1227, 1370, 1419):
+                raise
+            _logger.warning("Appends take more round trips, for this user can't make routines: %s", error.orig)
+
+    call = "CALL"  # to which the session's time limit doesn't apply
+
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
+        cursor = connection.cursor()
+        cursor.execute(f"{self.call} projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", values)
+        row = cursor.fetchone()
+        cursor.nextset()  # the end of the routine, without which the next statement would be out of step
+        if row is None or row[0] is None:
+            return None
+        position, version, microsecond = map(int, row[0].split())
+        return position, version, microsecond
+
+    def lacks_routine(self, error: BaseException) -> bool:
+        return self._code(error) in (1305, 1370)
 
     insert_or_ignore = "INSERT IGNORE INTO"
 

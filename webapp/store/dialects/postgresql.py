@@ -6,12 +6,21 @@ import datetime as dt
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
-from webapp.store.dialects.base import Dialect, rename_seconds
+from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
+from webapp.store.dialects.listening import Listener, announce_sql
+
+if TYPE_CHECKING:
+    from webapp.store.database import Database
+
+_append_one = (
+    "SELECT at_position, at_version, at_microsecond "
+    "FROM projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 class PostgreSql(Dialect):
@@ -35,6 +44,13 @@ class PostgreSql(Dialect):
     def is_retryable(self, error: BaseException) -> bool:
         # serialization_failure, deadlock_detected, lock_not_available
         return getattr(error, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        # without a code the driver itself says so; else it's a connection exception or an operator's intervention
+        state = getattr(error, "sqlstate", None)
+        return type(error).__name__ in ("OperationalError", "AdminShutdown", "CrashShutdown") and (
+            state is None or state.startswith(("08", "57P"))
+        )
 
     def is_about_data(self, error: BaseException) -> bool:
         # datatype_mismatch: a number given to a column of text
@@ -91,6 +107,20 @@ class PostgreSql(Dialect):
             for row in rows:
                 copy.write_row(row)
 
+    def append_narrow_rows(
+        self,
+        connection: sa.Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        kinds: Sequence[str],
+    ) -> None:
+        arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+        connection.connection.cursor().execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})",
+            [list(values) for values in zip(*rows, strict=True)],
+        )
+
     bulk_rows = 20  # below this a COPY costs more than it saves
 
     @contextmanager
@@ -121,16 +151,36 @@ class PostgreSql(Dialect):
         # two-key form keeps our keys apart from those of others.
         connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(20260, hashtext(%s))", (log,))
 
-    def lock_log(self, connection: sa.Connection, log: str) -> tuple[int, int, int, dt.datetime, bool] | None:
+    def lock_log(self, connection: sa.Connection, log: str) -> LogCounter | None:
         cursor = connection.connection.cursor()
         with self.pipelined(connection):
             self.lock_log_name(connection, log)
             cursor.execute(
-                "SELECT id, head, streams, greatest(recorded_at, clock_timestamp()), retired_at IS NOT NULL "
-                "FROM projectionist_logs WHERE name = %s FOR UPDATE",
+                "SELECT id, head, streams, greatest(recorded_at, clock_timestamp()), retired_at IS NOT NULL, ordering, "
+                "counted, counted_streams FROM projectionist_logs WHERE name = %s FOR UPDATE",
                 (log,),
             )
-        return cursor.fetchone()
+        row = cursor.fetchone()
+        return None if row is None else LogCounter(*row)
+
+    def decode_time(self, value: Any) -> dt.datetime:
+        return value.astimezone(dt.UTC)  # type: ignore[no-any-return]
+
+    def one_of(self, column: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        return f"{column} = ANY({{p}})", [list(values)]  # planned far quicker than hundreds of values
+
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
+        driver: Any = connection.driver_connection
+        driver.autocommit = True  # or BEGIN and COMMIT would be round trips of their own
+        try:
+            row = driver.execute(_append_one, (*values[:5], values[5].hex(), *values[6:])).fetchone()
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
+        return None if row[0] is None else row
+
+    def lacks_routine(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) in ("42883", "42501")
 
     ignore_conflict = "ON CONFLICT DO NOTHING"
 
@@ -160,6 +210,12 @@ class PostgreSql(Dialect):
                 copy.write_row(row)
         cursor.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM pg_temp.incoming_rows {tail}")
         cursor.execute("DROP TABLE pg_temp.incoming_rows")
+
+    def announce_append(self, connection: sa.Connection, log: str) -> None:
+        connection.connection.cursor().execute(announce_sql, (log, log))
+
+    def open_listener(self, database: Database) -> Listener | None:
+        return Listener(database)
 
     def clock(self, connection: sa.Connection) -> dt.datetime:
         return connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one().astimezone(dt.UTC)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 
-from webapp.store import triggers
+from webapp.store import routines, triggers
 from webapp.store.columns import table_arguments
 from webapp.store.dialects import dialect_for
 
@@ -49,3 +49,15 @@ def create_triggers() -> None:
         wanted = triggers.missing_triggers(dialect_for(op.get_bind().dialect), op.get_bind())
     for statement in wanted.values():
         op.execute(sa.text(statement.replace(":", "\\:")))
+
+
+def create_routine() -> None:
+    """Makes the routine that appends in one round trip, where the database can have one."""
+    dialect = op.get_context().dialect
+    statement = routines.create_routine(dialect.name, getattr(dialect, "is_mariadb", False))
+    if statement is None:
+        return
+    if context.is_offline_mode():
+        op.execute(sa.text(statement.replace(":", "\\:")))
+    else:
+        dialect_for(op.get_bind().dialect).create_routine(op.get_bind(), statement)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from alembic import op
 
 from webapp.store.columns import LongText, Name, UtcDateTime
-from webapp.store.migrations.steps import add_column, create_table
+from webapp.store.migrations.steps import add_column, create_routine, create_table
 
 revision = "store_0003"
 down_revision = "store_0002"
@@ -15,6 +16,9 @@ depends_on = None
 
 def upgrade() -> None:
     add_column("projectionist_logs", sa.Column("ordering", Name(8), nullable=False, server_default="dense"))
+    add_column("projectionist_logs", sa.Column("counted", sa.BigInteger, nullable=False, server_default="0"))
+    add_column("projectionist_logs", sa.Column("counted_streams", sa.BigInteger, nullable=False, server_default="0"))
+    op.execute("UPDATE projectionist_logs SET counted = head, counted_streams = streams")  # so far with every append
     add_column("projectionist_streams", sa.Column("continues", sa.BigInteger))
     add_column("projectionist_streams", sa.Column("continued_by", sa.BigInteger))
     create_table(
@@ -53,6 +57,14 @@ def upgrade() -> None:
         sa.Column("error", LongText()),
         sa.Column("retry_at", UtcDateTime),
         sa.Column("dead_at", UtcDateTime),
+        sa.Column("discarded_at", UtcDateTime),
+        sa.Column("discarded_by", Name(255)),
+        sa.Column("reason", LongText()),
         sa.PrimaryKeyConstraint("publisher", "position", name="projectionist_deliveries_key"),
-        indexes={"projectionist_deliveries_retry": ["publisher", "retry_at"]},
+        indexes={
+            "projectionist_deliveries_retry": ["publisher", "retry_at"],
+            "projectionist_deliveries_stream": ["publisher", "stream_id", "position"],
+            "projectionist_deliveries_dead": ["dead_at"],
+        },
     )
+    create_routine()
