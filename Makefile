@@ -26,7 +26,7 @@ check: .venv/.tests
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-# Servers with their own durability settings; some minutes (ARGS="postgresql" for one database, "--dry" to keep no files).
+# Servers with their own durability settings; some minutes (ARGS="pages sqlite" for one part and database, "--dry" to keep no files).
 bench: .venv/.bench
 	@.venv/bin/python -m tests.servers run --durable -- .venv/bin/python -m bench $(ARGS)
 

@@ -15,6 +15,7 @@ from bench.peer import Peer
 from bench.raw import RAW
 from bench.run import ROUNDS, Result
 
+HEADING = "Benchmark"
 BATCH, READ = "append 1,000 events of one aggregate", "read"
 # (measure begins with, database, against whom): what has to be reached
 TARGETS = {

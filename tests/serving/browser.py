@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,7 +65,7 @@ def serving(folder: Path, *arguments: str, environment: Mapping[str, str] | None
                                    stdout=output, stderr=subprocess.STDOUT)  # fmt: skip
         server = Server(process, port, log)
         try:
-            _wait_until_ready(server)
+            wait_until_ready(server)
             yield server
         finally:
             if process.poll() is None:
@@ -76,7 +77,7 @@ def serving(folder: Path, *arguments: str, environment: Mapping[str, str] | None
                     process.wait()
 
 
-def _wait_until_ready(server: Server) -> None:
+def wait_until_ready(server: Server) -> None:
     ends_at = time.monotonic() + 30
     while time.monotonic() < ends_at:
         if server.process.poll() is not None:
@@ -116,6 +117,12 @@ class Person:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def save(self, path: str, target: Path) -> int:
+        """Downloads into a file, piece by piece; the number of bytes."""
+        with self._opener.open(self.server.url + path, timeout=120) as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        return target.stat().st_size
 
     def log_in(self, username: str = "admin") -> None:
         """Logs in, or fails the test."""

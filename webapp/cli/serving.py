@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -86,13 +87,17 @@ def worker(store_texts: tuple[str, ...], domain_name: str | None, config_file: P
 
 @click.command()
 @click.option("--serve", "and_serve", is_flag=True, help="Serve the demo store, following live.")
+@click.option("--trickle", is_flag=True, help="With --serve: new orders come in every few seconds.")
 @_config_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on ($PORT, else 8000).")
 @click.option("--host", help="Address to listen on (127.0.0.1).")
-def demo(and_serve: bool, config_file: Path | None, port: int | None, host: str | None) -> None:
+def demo(and_serve: bool, trickle: bool, config_file: Path | None, port: int | None, host: str | None) -> None:
     """Make the demo store in the home folder, if it isn't there: a shop with 90 days of events."""
     from webapp.demo import make_demo
+    from webapp.demo.trickle import running
 
+    if trickle and not and_serve:
+        raise click.UsageError("--trickle is for watching orders come in. Give --serve as well.")
     config = load_config(config_file, port=port, host=host)
     path = (config.home_folder / "shop.db").absolute()
     if path.exists():
@@ -103,11 +108,13 @@ def demo(and_serve: bool, config_file: Path | None, port: int | None, host: str 
         make_demo(path)
         say(f"Made {path}")
     if and_serve:
+        url = f"sqlite:///{path}"
         config = load_config(
-            config_file, port=port, host=host, stores=(("shop", f"sqlite:///{path}"),),
-            domain="webapp.demo.shop:domain", with_worker=True,
+            config_file, port=port, host=host, stores=(("shop", url),), domain="webapp.demo.shop:domain",
+            with_worker=True,
         )  # fmt: skip
-        run_server(config)
+        with running(url) if trickle else nullcontext():
+            run_server(config)
 
 
 def run_server(config: Config) -> None:

@@ -40,6 +40,14 @@ class Shop:
         self._notes = 0
         self._has_poison = False
 
+    @classmethod
+    def go_on(cls, chance: random.Random, customers: list[Customer], last_number: int) -> Shop:
+        """The shop after its history: with these customers, every number above the last, and no more poison."""
+        shop = cls(chance)
+        shop.customers, shop.told, shop._has_poison = customers, 1.0, True
+        shop._numbers = dict.fromkeys(shop._numbers, last_number)
+        return shop
+
     def begin(self, _at: float, told: float) -> tuple[str, Flow]:
         """The next flow and its tenant; `told` is the share of the history that is over."""
         self.told = told

@@ -99,22 +99,27 @@ def _advance(due: list[_Due], flow: Flow, event_id: uuid.UUID, item: _Due) -> No
 def _record(item: _Due, chance: random.Random) -> RecordedEvent:
     happening = item.happening
     causation_id = None if happening.because is None else str(happening.because)
-    occurred = _moment(item.at - chance.uniform(0.002, 0.9))
-    metadata = {
-        "actor": happening.by,
-        "tenant": item.tenant,
-        "correlation_id": item.correlation_id,
-        "causation_id": causation_id,
-        "occurred_at": occurred.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "revision": happening.revision,
-    }
-    if causation_id is None:
-        del metadata["causation_id"]
+    metadata = describe(happening, item.tenant, item.correlation_id, _moment(item.at - chance.uniform(0.002, 0.9)))
     return RecordedEvent(
         happening.log, 0, happening.aggregate_type, happening.aggregate_id, None, happening.type,
         _make_id(item.at, chance), _moment(item.at), item.correlation_id, causation_id, happening.by,
         json.dumps(happening.data, ensure_ascii=False), json.dumps(metadata, ensure_ascii=False),
     )  # fmt: skip
+
+
+def describe(happening: Happening, tenant: str, correlation_id: str, occurred_at: dt.datetime) -> dict[str, Any]:
+    """The metadata of the event that a happening becomes."""
+    metadata = {
+        "actor": happening.by,
+        "tenant": tenant,
+        "correlation_id": correlation_id,
+        "causation_id": None if happening.because is None else str(happening.because),
+        "occurred_at": occurred_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "revision": happening.revision,
+    }
+    if happening.because is None:
+        del metadata["causation_id"]
+    return metadata
 
 
 def _moment(at: float) -> dt.datetime:
