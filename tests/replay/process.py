@@ -14,11 +14,11 @@ from webapp.config import Config
 from webapp.domain import Domain
 from webapp.errors import LeaseLost
 from webapp.projections import Context, Follower, Projection, checkpoints
-from webapp.projections.follower import worker_name
 from webapp.replay import jobs, runner
 from webapp.replay.runner import JobRunner
 from webapp.replay.worker import Worker
 from webapp.store import EventStore, RecordedEvent
+from webapp.store.leases import worker_name
 
 batch_size = 100
 slow_seconds = 0.05

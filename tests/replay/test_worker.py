@@ -111,7 +111,9 @@ def test_a_projection_that_the_code_does_not_know_fails_with_a_sentence(
         assert background.stop()
 
 
-def test_a_store_that_cannot_be_reached_is_tried_again(sqlite_home: Home, sqlite_store: EventStore) -> None:
+def test_a_store_that_cannot_be_reached_is_tried_again_and_told_once(
+    sqlite_home: Home, sqlite_store: EventStore, caplog: pytest.LogCaptureFixture
+) -> None:
     fill(sqlite_store, 10)
     calls: list[str] = []
     is_away = threading.Event()
@@ -128,6 +130,7 @@ def test_a_store_that_cannot_be_reached_is_tried_again(sqlite_home: Home, sqlite
     try:
         id_ = jobs.request_replay(sqlite_home, "shop", "counts", started_by="ann")
         wait_for(lambda: len(calls) > 6)
+        assert caplog.text.count("shop can't be followed now") == 1
         wait_for(lambda: "can't be reached" in str(jobs.find_replay(sqlite_home, id_).message))
         is_away.clear()
         wait_for(lambda: jobs.find_replay(sqlite_home, id_).status == "done")

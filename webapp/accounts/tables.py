@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from webapp.store.columns import BigId, Name, UtcDateTime, table_arguments
+from webapp.store.columns import BigId, LongText, Name, UtcDateTime, table_arguments
 
 metadata = sa.MetaData()
 
@@ -89,8 +89,12 @@ replays = sa.Table(
     sa.Column("rate", sa.Float),
     sa.Column("phase", Name(20)),
     sa.Column("message", sa.Text),
+    sa.Column("result", LongText()),
     sa.Index("projectionist_replays_projection", "store", "projection"),
     sa.Index("projectionist_replays_status", "status"),
     **table_arguments,
 )
-"""Every replay asked for: who, why, wish and outcome. What it means is up to `webapp.replay`."""
+"""Every replay asked for: who, why, wish and outcome; `result` is what a verification found, as JSON.
+
+What it means is up to `webapp.replay`.
+"""

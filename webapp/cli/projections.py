@@ -11,12 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from webapp.adapters import open_source
 from webapp.cli.common import domain_option, json_option, print_json, print_table, say
+from webapp.cli.verifying import print_verification, verification_records
 from webapp.domain import Domain, load_domain
 from webapp.errors import InvalidRequest, NotFound, UnknownLayout
 from webapp.projections import lifecycle
 from webapp.projections.follower import run_to_head
 from webapp.projections.projection import Projection
 from webapp.replay.rebuild import Rebuild, rebuild
+from webapp.replay.verify import Verify, verify_projection
 from webapp.store.native import EventStore
 from webapp.store.source import EventSource, ProjectionStatus
 
@@ -79,7 +81,7 @@ def _record(status: ProjectionStatus) -> dict[str, object]:
 
 @click.group()
 def projections() -> None:
-    """Read models: list, run, rebuild without downtime, pause, resume, delete."""
+    """Read models: list, run, rebuild without downtime, verify, pause, resume, delete."""
 
 
 @projections.command("list")
@@ -156,6 +158,11 @@ def _run_to_head(url: str, name: str, domain_name: str | None) -> None:
     say(f"{name} applied {done:,} events and stands at the head.")
 
 
+def _progress_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
 @projections.command("rebuild")
 @click.argument("url")
 @click.argument("name")
@@ -165,9 +172,7 @@ def _run_to_head(url: str, name: str, domain_name: str | None) -> None:
 def rebuild_(url: str, name: str, batch_size: int | None, is_resumed: bool, domain_name: str | None) -> None:
     """Rebuild a projection beside the one that serves, then swap. Readers notice nothing."""
     projection = _projection(domain_name, name)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _store(url) as store, Progress(*columns, console=console) as progress:
+    with _store(url) as store, _progress_bar() as progress:
         task = progress.add_task(f"Rebuilding {name}", total=None)
 
         def tell(work: Rebuild) -> None:
@@ -181,6 +186,34 @@ def rebuild_(url: str, name: str, batch_size: int | None, is_resumed: bool, doma
             say(f"Stopped; what serves is untouched. Go on: projectionist projections rebuild URL {name} --resume")
             raise
     say(f"{name} is rebuilt and serves.")
+
+
+@projections.command("verify")
+@click.argument("url")
+@click.argument("name")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), help="Events at a time.")
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="Differences shown.")
+@domain_option
+@json_option
+def verify(url: str, name: str, batch_size: int | None, limit: int, domain_name: str | None, as_json: bool) -> None:
+    """Compare a projection's rows with a fresh fold of its events, writing nothing. Exit status 1 if they differ."""
+    projection = _projection(domain_name, name)
+    with _store(url) as store, _progress_bar() as progress:
+        task = progress.add_task(f"Verifying {name}", total=None)
+
+        def tell(work: Verify) -> None:
+            progress.update(
+                task, total=max(work.total, 1), completed=work.done, description=f"{work.phase.value} {name}"
+            )
+
+        found = verify_projection(store, projection, batch_size=batch_size, limit=limit, on_progress=tell)
+    if as_json:
+        for record in verification_records(found):
+            print_json(record)
+    else:
+        print_verification(found)
+    if not found.is_equal:
+        click.get_current_context().exit(1)
 
 
 @projections.command("reset")

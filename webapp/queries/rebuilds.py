@@ -44,7 +44,7 @@ class RebuildPage:
             hint = "It was started here, but the domain of this dashboard doesn't define it any more."
             raise NotFound("code for the projection", name, hint)
         runs = [ReplayLine(job) for job in list_replays(home, store_name, name, limit=_past_runs)]
-        past = next((run for run in runs if run.status == "done" and run.average), None)
+        past = next((run for run in runs if run.status == "done" and run.average and not run.job.is_verification), None)
         return cls(line, definition, _count_events(store, definition), past, str(definition.batch_size))
 
     def filled(self, form: Arguments) -> RebuildPage:

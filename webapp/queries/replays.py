@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from webapp.accounts.home import Home
 from webapp.errors import ProjectionistError
 from webapp.projections import checkpoints
-from webapp.replay.jobs import ReplayJob, find_replay, list_replays
+from webapp.queries.verifications import VerificationPart
+from webapp.replay.jobs import ReplayJob, find_replay, find_result, list_replays
 from webapp.replay.rebuild import Phase
+from webapp.replay.verify import VerifyPhase
 from webapp.store.native import EventStore
 from webapp.store.source import EventSource
 
 index_rows = 50
 phases = [phase.value for phase in Phase if phase is not Phase.done]
+phases_of_verification = [phase.value for phase in VerifyPhase if phase is not VerifyPhase.done]
 _whole_from = (Phase.swap.value, Phase.clean.value, Phase.done.value)
 
 
@@ -58,7 +61,8 @@ class ReplayLine:
     def badge(self) -> str:
         """Status and percentage: “rebuilding 64 %”."""
         if self.status == "running":
-            return f"rebuilding {self.percentage} %" if self.job.total else "rebuilding"
+            does = "verifying" if self.job.is_verification else "rebuilding"
+            return f"{does} {self.percentage} %" if self.job.total else does
         return self.status
 
     @property
@@ -97,11 +101,17 @@ class ReplayPage(ReplayLine):
     serving: int | None = None
     reached_at: dt.datetime | None = None
     skipped: int = 0
+    found: VerificationPart | None = None
+    """What a verification found, None before its end and for a rebuild."""
 
     @classmethod
     def load(cls, home: Home, source: EventSource | None, store: str, replay_id: int) -> ReplayPage:
         """The page of a replay; raises NotFound. What the store itself knows is left out where it doesn't answer."""
         job = find_replay(home, replay_id, store)
+        if job.is_verification:
+            found = find_result(home, replay_id)
+            skipped = len(found["skipped"]) if found is not None else 0
+            return cls(job, skipped=skipped, found=None if found is None else VerificationPart.make(found))
         if not isinstance(source, EventStore):
             return cls(job)
         try:
@@ -112,7 +122,12 @@ class ReplayPage(ReplayLine):
     @property
     def phase(self) -> str | None:
         """Which of the phases it is in, None before the first and after the last."""
-        return self.job.phase if self.job.phase in phases and self.job.is_active else None
+        return self.job.phase if self.job.phase in self.phases and self.job.is_active else None
+
+    @property
+    def phases(self) -> Sequence[str]:
+        """What it does, in order."""
+        return phases_of_verification if self.job.is_verification else phases
 
     @property
     def shown_done(self) -> int:
@@ -125,6 +140,8 @@ class ReplayPage(ReplayLine):
         job, number = self.job, self.job.generation
         if job.total is None or number is None:
             return "No event was read yet." if job.is_active else "It ended before any event was read."
+        if job.is_verification:
+            return f"{job.done:,} of {job.total:,} events folded anew, to compare them with generation {number}"
         amount = f"{self.shown_done:,} of {job.total:,} events"
         if job.status == "done":
             now = "serves" if self.serving in (None, number) else f"was followed by generation {self.serving}"
@@ -138,8 +155,8 @@ class ReplayPage(ReplayLine):
 
     @property
     def can_pause(self) -> bool:
-        """Whether it can be paused."""
-        return self.status in ("queued", "running")
+        """Whether it can be paused; a verification would begin anew."""
+        return not self.job.is_verification and self.status in ("queued", "running")
 
     @property
     def can_resume(self) -> bool:
@@ -149,7 +166,8 @@ class ReplayPage(ReplayLine):
     @property
     def can_cancel(self) -> bool:
         """Whether it can be cancelled."""
-        return self.job.is_active and self.job.wish != "cancel" and self.serving != self.job.generation
+        serves = not self.job.is_verification and self.serving == self.job.generation
+        return self.job.is_active and self.job.wish != "cancel" and not serves
 
     @property
     def advice(self) -> str | None:
@@ -157,6 +175,8 @@ class ReplayPage(ReplayLine):
         job = self.job
         if self.status == "interrupted":
             return "Its worker went silent. Another worker takes it over by itself within seconds, or press Resume."
+        if job.status == "failed" and job.is_verification:
+            return "Nothing was changed. Mend the cause and press Resume, which verifies from the first event again."
         if job.status == "failed":
             return (
                 "What it built so far is kept, and what serves stays as it is. Mend the cause and press Resume, "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +18,16 @@ stale_seconds = 10.0
 """A running job without a sign of life for this long is interrupted: any worker may take it over."""
 
 active = ("queued", "running", "paused", "failed")
-"""Jobs in these states hold their projection: another one can't be asked for meanwhile."""
+"""Jobs in these states hold their projection: another one can't be asked for meanwhile. A failed verification
+doesn't, as it leaves nothing half-done."""
+
+_columns = [column for column in replays.c if column.name != "result"]
+_is_active = sa.and_(replays.c.status.in_(active), sa.or_(replays.c.kind != "verify", replays.c.status != "failed"))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayJob:
-    """One replay: `status` is queued, running, paused, failed, done or cancelled."""
+    """One replay: `kind` is rebuild or verify, `status` is queued, running, paused, failed, done or cancelled."""
 
     id: int
     store: str
@@ -53,7 +59,12 @@ class ReplayJob:
     @property
     def is_active(self) -> bool:
         """Whether there is more to come."""
-        return self.status in active
+        return self.status in active and not (self.is_verification and self.status == "failed")
+
+    @property
+    def is_verification(self) -> bool:
+        """Whether it only compares."""
+        return self.kind == "verify"
 
     @property
     def seconds_left(self) -> float | None:
@@ -79,18 +90,17 @@ def request_replay(
     started_by: str | None,
     reason: str | None = None,
     batch_size: int = 2000,
+    kind: str = "rebuild",
 ) -> int:
     """The id of a new job, queued for any worker; raises ReplayConflict while the projection has another one."""
     with home.database.writing() as connection:
         home.database.dialect.lock_log(connection, "main")  # what all requests share, so that they come one by one
         mine = sa.and_(replays.c.store == store, replays.c.projection == projection)
-        other = connection.execute(
-            sa.select(replays.c.id).where(mine, replays.c.status.in_(active)).limit(1)
-        ).scalar_one_or_none()
+        other = connection.execute(sa.select(replays.c.id).where(mine, _is_active).limit(1)).scalar_one_or_none()
         if other is not None:
             raise ReplayConflict(f"{projection} has replay {other} under way. Wait for it, or cancel it first.")
         row = sa.insert(replays).values(
-            store=store, projection=projection, kind="rebuild", status="queued", reason=reason or None,
+            store=store, projection=projection, kind=kind, status="queued", reason=reason or None,
             started_by=started_by, created_at=home.database.dialect.clock(connection), batch_size=batch_size,
         )  # fmt: skip
         return int(connection.execute(row).inserted_primary_key[0])  # type: ignore[index]
@@ -100,21 +110,29 @@ def find_replay(home: Home, replay_id: int, store: str | None = None) -> ReplayJ
     """One job; raises NotFound, also where it belongs to another store than the one named."""
     with home.database.reading() as connection:
         now = home.database.dialect.clock(connection)
-        row = connection.execute(sa.select(replays).where(replays.c.id == replay_id)).one_or_none()
+        row = connection.execute(sa.select(*_columns).where(replays.c.id == replay_id)).one_or_none()
     if row is None or (store is not None and row.store != store):
         raise NotFound("replay", str(replay_id))
     return _job(row, now)
+
+
+def find_result(home: Home, replay_id: int) -> dict[str, Any] | None:
+    """What a verification found, see `Verification.record`; None before its end and for other replays."""
+    with home.database.reading() as connection:
+        text = connection.execute(sa.select(replays.c.result).where(replays.c.id == replay_id)).scalar_one_or_none()
+    found: dict[str, Any] | None = json.loads(text) if text else None
+    return found
 
 
 def list_replays(
     home: Home, store: str, projection: str | None = None, *, only_active: bool = False, limit: int = 20
 ) -> list[ReplayJob]:
     """The newest jobs of a store or of one of its projections, newest first; `only_active` leaves the ended out."""
-    query = sa.select(replays).where(replays.c.store == store)
+    query = sa.select(*_columns).where(replays.c.store == store)
     if projection is not None:
         query = query.where(replays.c.projection == projection)
     if only_active:
-        query = query.where(replays.c.status.in_(active))
+        query = query.where(_is_active)
     with home.database.reading() as connection:
         now = home.database.dialect.clock(connection)
         return [_job(row, now) for row in connection.execute(query.order_by(replays.c.id.desc()).limit(limit))]
@@ -175,7 +193,7 @@ def claim_replay(home: Home, runner: str) -> ReplayJob | None:
                 .values(status="running", runner=runner, claimed_at=now, heartbeat_at=now, message=None)
             )
             if claimed.rowcount == 1:
-                return _job(connection.execute(sa.select(replays).where(replays.c.id == replay_id)).one(), now)
+                return _job(connection.execute(sa.select(*_columns).where(replays.c.id == replay_id)).one(), now)
         return None
 
     return home.database.retrying(claim)
@@ -188,12 +206,14 @@ def report_progress(home: Home, job: ReplayJob, **values: Any) -> ReplayJob | No
         now = home.database.dialect.clock(connection)
         if not _change(connection, job, heartbeat_at=now, **values):
             return None
-        return _job(connection.execute(sa.select(replays).where(replays.c.id == job.id)).one(), now)
+        return _job(connection.execute(sa.select(*_columns).where(replays.c.id == job.id)).one(), now)
 
     return home.database.retrying(report)
 
 
-def end_replay(home: Home, job: ReplayJob, status: str, message: str | None = None) -> bool:
+def end_replay(
+    home: Home, job: ReplayJob, status: str, message: str | None = None, result: Mapping[str, Any] | None = None
+) -> bool:
     """Notes how this runner's work on a job ended, or that anybody may go on; False if another runner has it now."""
 
     def end(connection: sa.Connection) -> bool:
@@ -201,6 +221,8 @@ def end_replay(home: Home, job: ReplayJob, status: str, message: str | None = No
         values: dict[str, Any] = {"status": status, "message": message, "runner": None, "heartbeat_at": now}
         if status != "queued":
             values["wish"] = None  # else whoever goes on has yet to obey it
+        if result is not None:
+            values["result"] = json.dumps(result)
         if status in ("done", "cancelled", "failed"):
             values["ended_at"] = now
         return _change(connection, job, **values)

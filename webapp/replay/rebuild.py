@@ -18,11 +18,11 @@ from webapp.projections import checkpoints
 from webapp.projections.batch import Batch
 from webapp.projections.checkpoints import Checkpoint, ProjectionRow, lease_seconds
 from webapp.projections.feed import next_events, settled_heads
-from webapp.projections.follower import worker_name
 from webapp.projections.generations import complete_swap, drop_generation, refuse_obstacles, swap_generation
 from webapp.projections.lifecycle import init_projection
 from webapp.projections.projection import Projection
 from webapp.projections.targets import create_tables
+from webapp.store.leases import worker_name
 from webapp.store.native import EventStore
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,9 @@ from webapp.errors import LeaseLost, ProjectionistError, ReplayConflict, StoreUn
 from webapp.projections.projection import Projection
 from webapp.replay import jobs
 from webapp.replay.jobs import ReplayJob
+from webapp.replay.outcome import kept_record
 from webapp.replay.rebuild import Phase, Rebuild
+from webapp.replay.verify import Verify, VerifyPhase
 from webapp.store.native import EventStore
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,11 @@ class JobRunner:
         self.home = home
         self.job = job
         self.stopping = stopping or threading.Event()
-        self.rebuild = Rebuild(store, projection, replay_id=job.id, owner=job.runner, batch_size=job.batch_size)
+        self.rebuild: Rebuild | Verify
+        if job.is_verification:
+            self.rebuild = Verify(store, projection, batch_size=job.batch_size)
+        else:
+            self.rebuild = Rebuild(store, projection, replay_id=job.id, owner=job.runner, batch_size=job.batch_size)
         self._speed = _Speed()
         self._reported_at = 0.0
         self._outages = 0
@@ -53,6 +59,9 @@ class JobRunner:
         except Exception as error:
             log.exception("replay %d failed", self.job.id)
             self._end("failed", f"{type(error).__name__}: {error}. The log of the dashboard has the traceback.")
+        finally:
+            if isinstance(self.rebuild, Verify):
+                self.rebuild.close()  # it may hold a moment of the store
 
     def step(self) -> bool:
         """Does one piece of work; False when this runner is through with the job."""
@@ -84,7 +93,7 @@ class JobRunner:
         if not self._report() or not self._obey():
             return False
         self._speed.add(self.rebuild.step())
-        if self.rebuild.phase is not Phase.done:
+        if self.rebuild.phase not in (Phase.done, VerifyPhase.done):
             return True
         self._end("done")
         return False
@@ -125,12 +134,15 @@ class JobRunner:
 
     def _end(self, status: str, message: str | None = None) -> None:
         self._report(force=True)
+        found = self.rebuild.result if isinstance(self.rebuild, Verify) else None
         try:
             self.rebuild.release()
         except ProjectionistError as error:
             log.warning("replay %d: the lease stays until it runs out: %s", self.job.id, error)
-        if jobs.end_replay(self.home, self.job, status, message):
+        if jobs.end_replay(self.home, self.job, status, message, kept_record(found) if found is not None else None):
             data = {"replay": self.job.id, "projection": self.job.projection, "message": message}
+            if found is not None:
+                data |= {"kind": self.job.kind, "equal": found.is_equal, "rows_that_differ": found.total}
             activity.record(self.home, self.job.started_by or "worker", f"replay.{status}", data, store=self.job.store)
         log.info("replay %d is %s%s", self.job.id, status, f": {message}" if message else "")
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from webapp.accounts.home import Home
 from webapp.domain import Domain
 from webapp.errors import NotFound, ProjectionistError, StoreUnavailable
-from webapp.projections.follower import Follower, worker_name
+from webapp.projections.follower import Follower
 from webapp.replay import jobs
 from webapp.replay.jobs import ReplayJob
 from webapp.replay.runner import JobRunner
+from webapp.store.leases import worker_name
 from webapp.store.native import EventStore
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class Worker:
     def _follow_store(self, name: str) -> None:
         followers: list[Follower] = []
         waits_until: dict[str, float] = {}
+        said = ""
         try:
             while not self._stopping.is_set():
                 try:
@@ -126,9 +128,12 @@ class Worker:
                         store = self.open_store(name)
                         followers = [Follower(store, one, self.name) for one in self.domain.projections.values()]
                     applied = sum(self._step(follower, waits_until) for follower in followers)
+                    said = ""
                     self._stopping.wait(0 if applied else _follow_seconds)
                 except Exception as error:
-                    _warn(f"{name} can't be followed now", error)
+                    if str(error) != said:  # it is tried every few seconds, maybe for days
+                        _warn(f"{name} can't be followed now", error)
+                        said = str(error)
                     self._stopping.wait(_retry_seconds)
         finally:
             for follower in followers:

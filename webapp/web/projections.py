@@ -18,13 +18,21 @@ bp = Blueprint("projections", __name__, url_prefix="/stores/<store>/projections"
 paths.install(bp)
 
 
-@bp.get("", defaults={"template": "projections/index.html"})
-@bp.get("/~list", defaults={"template": "projections/_list.html"})  # ~ is escaped in names, so none is taken for it
-def index(store: str, template: str) -> ResponseReturnValue:
-    """All projections of a store, problems first; the list alone, where a page refreshes itself."""
+@bp.get("")
+def index(store: str) -> ResponseReturnValue:
+    """All projections of a store, problems first."""
+    return render_template("projections/index.html", store=store, page=_load_all(store))
+
+
+@bp.get("/~list")  # ~ is escaped in names, so none is taken for it
+def rows(store: str) -> ResponseReturnValue:
+    """The list alone, for a page that refreshes itself."""
+    return render_template("projections/_list.html", store=store, page=_load_all(store))
+
+
+def _load_all(store: str) -> ProjectionsPage:
     definitions, is_home = context.domain().projections, context.store_entry(store).is_home
-    page = ProjectionsPage.load(context.source(store), context.home(), store, definitions, is_home=is_home)
-    return render_template(template, store=store, page=page)
+    return ProjectionsPage.load(context.source(store), context.home(), store, definitions, is_home=is_home)
 
 
 @bp.get("/<name:name>")
@@ -144,6 +152,25 @@ def rebuild(store: str, name: str) -> ResponseReturnValue:
     )  # fmt: skip
     data = {"replay": replay_id, "projection": name, "reason": page.reason, "batch_size": int(page.batch_size)}
     context.record("replay.requested", data, store=store)
+    return redirect(url_for("replays.show", store=store, id=replay_id), 303)
+
+
+@bp.post("/<name:name>/verify")
+@requires("operator")
+def verify(store: str, name: str) -> ResponseReturnValue:
+    """Queues a comparison with a fresh fold and shows its page; the replay under way, where there is one already."""
+    page = RebuildPage.load(_writable(store), context.home(), store, context.domain().projections, name)
+    if not page.line.is_started:
+        raise Conflict(f"{name} was not started yet, so there is nothing to verify.")
+    if page.line.replay is not None:
+        running = page.line.replay.id
+        flash(f"{name} has replay {running} under way. Verify it when that has ended. Here it is.", "late")
+        return redirect(url_for("replays.show", store=store, id=running), 303)
+    replay_id = request_replay(
+        context.home(), store, name, kind="verify", started_by=context.person().username,
+        batch_size=page.definition.batch_size,
+    )  # fmt: skip
+    context.record("replay.requested", {"replay": replay_id, "projection": name, "kind": "verify"}, store=store)
     return redirect(url_for("replays.show", store=store, id=replay_id), 303)
 
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask.typing import ResponseReturnValue
 
 from webapp.errors import ProjectionistError
-from webapp.queries.replays import ReplayPage, ReplaysPage, phases
+from webapp.queries.replays import ReplayPage, ReplaysPage
 from webapp.replay import jobs
 from webapp.store.source import EventSource
 from webapp.web import context
@@ -22,33 +22,33 @@ def index(store: str) -> ResponseReturnValue:
     return render_template("replays/index.html", store=store, page=ReplaysPage.load(context.home(), store))
 
 
-@bp.get("/<int:id>")
+@bp.get("/<int(max=999999999999):id>")
 def show(store: str, id: int) -> ResponseReturnValue:
     """One replay; with `refresh` in the address the page reloads itself, for browsers without JavaScript."""
     page = _load(store, id)
-    response = make_response(render_template("replays/show.html", store=store, page=page, phases=phases))
+    response = make_response(render_template("replays/show.html", store=store, page=page))
     if "refresh" in request.args and page.is_moving:
         response.headers["Refresh"] = _refresh_seconds
     return response
 
 
-@bp.get("/<int:id>/progress")
+@bp.get("/<int(max=999999999999):id>/progress")
 def progress(store: str, id: int) -> ResponseReturnValue:
     """How far it is; tells the page to reload when it isn't `seen` any more, since other buttons fit then."""
     page = _load(store, id)
     if request.args.get("seen") != page.status:
         return Response("", headers={"HX-Refresh": "true"})
-    return render_template("replays/_progress.html", store=store, page=page, phases=phases)
+    return render_template("replays/_progress.html", store=store, page=page)
 
 
-@bp.get("/<int:id>/cancel")
+@bp.get("/<int(max=999999999999):id>/cancel")
 @requires("operator")
 def ask_cancel(store: str, id: int) -> ResponseReturnValue:
     """Asks whether it shall really end."""
     return render_template("replays/cancel.html", store=store, page=_load(store, id))
 
 
-@bp.post("/<int:id>/pause")
+@bp.post("/<int(max=999999999999):id>/pause")
 @requires("operator")
 def pause(store: str, id: int) -> ResponseReturnValue:
     """Asks it to stop after the batch in hand."""
@@ -57,7 +57,7 @@ def pause(store: str, id: int) -> ResponseReturnValue:
     return _acted(store, job, "replay.pause_requested")
 
 
-@bp.post("/<int:id>/resume")
+@bp.post("/<int(max=999999999999):id>/resume")
 @requires("operator")
 def resume(store: str, id: int) -> ResponseReturnValue:
     """Queues it again; it goes on after its last batch."""
@@ -66,7 +66,7 @@ def resume(store: str, id: int) -> ResponseReturnValue:
     return _acted(store, job, "replay.resumed")
 
 
-@bp.post("/<int:id>/cancel")
+@bp.post("/<int(max=999999999999):id>/cancel")
 @requires("operator")
 def cancel(store: str, id: int) -> ResponseReturnValue:
     """Ends it: what was built is dropped, what serves stays."""
