@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from webapp.store import EventStore
 from webapp.store.database import parse_url
+from webapp.testing import MemoryStore
 
 backends = ("sqlite", "postgresql", "mariadb", "mysql")
 
@@ -60,9 +61,12 @@ def database_url(backend: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[EventStore]:
-    """A migrated, empty event store."""
-    store = EventStore.open(database_url)
+def store(backend: str, request: pytest.FixtureRequest) -> Iterator[EventStore]:
+    """A migrated, empty event store; one in memory for tests that say so."""
+    if backend == "memory":
+        yield MemoryStore()  # type: ignore[misc]
+        return
+    store = EventStore.open(request.getfixturevalue("database_url"))
     store.migrate()
     yield store
     store.close()

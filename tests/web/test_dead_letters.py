@@ -1,4 +1,4 @@
-"""Dead letters by HTTP, where the store keeps none."""
+"""Dead letters by HTTP: what publishers of the store's outbox gave up on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from tests.web.pages import Pages, open_pages
+from webapp.store import Publisher, RecordedEvent, RetryPolicy
 
 
 @pytest.fixture
@@ -19,6 +20,22 @@ def pages(make_app: Callable[..., Flask], tmp_path: Path) -> Iterator[Pages]:
     pages.store.close()
 
 
-def test_a_store_that_keeps_none_says_where_failures_are_shown(pages: Pages) -> None:
-    assert "This store keeps no dead letters" in pages.text("dead-letters")
+def _refuse(event: RecordedEvent) -> None:
+    raise ConnectionError(f"no <way> to send {event.position}")
+
+
+def test_a_store_where_nothing_was_given_up_on_says_so(pages: Pages) -> None:
+    assert "No dead letter" in pages.text("dead-letters")
     assert "There is no dead letter “x/y” here" in pages.text("dead-letters/x%2Fy", 404)
+
+
+def test_what_a_publisher_gave_up_on_is_listed_and_shown_whole(pages: Pages) -> None:
+    Publisher(pages.store, "mail", _refuse, retry=RetryPolicy(attempts=1), batch_size=3).run_once()
+    event = pages.store.event("main", 1)
+    assert "mail:1" in pages.text("dead-letters")
+    assert "no <way> to send 1" in pages.text("dead-letters")
+    letter = pages.text("dead-letters/mail:1")
+    assert event.type in letter
+    assert "ConnectionError" in letter
+    assert "outbox mail" in letter
+    assert "in _refuse" in letter

@@ -56,6 +56,25 @@ def test_the_overview_counts_everything(browser: Browser, streams: dict[str, Any
     assert re.search(r"crashed_report\s+crashed", text)
 
 
+def test_the_overview_tells_what_else_is_in_the_database(browser: Browser, server: str) -> None:
+    tables = read_facts(server)["tables"]
+    text = text_of(browser.read("/stores/shop")).partition("Also in this database")[2]
+    for label, table in (
+        ("Messages waiting in queue mail", "enqueue"),
+        ("Messages remembered as handled", "ecotone_deduplication"),
+        ("Snapshots", "ecotone_document_store"),
+        ("Rows in rm_order_list", "rm_order_list"),
+    ):
+        assert f"{label} {tables[table]:,} " in text
+
+
+def test_the_rows_of_a_projection_are_not_said_to_be_its_own(browser: Browser) -> None:
+    words = "Nothing records which tables this projection fills."
+    assert words in text_of(browser.read("/stores/shop/projections/order_list"))
+    assert words in text_of(browser.read("/stores/shop/projections/order_details?table=rm_order_list"))
+    assert words not in text_of(browser.read("/stores/shop/projections/order_details")), "its own state is its own"
+
+
 def test_all_events_of_all_streams_are_reached_by_paging(browser: Browser) -> None:
     path, seen = "/stores/shop/events", set()
     while path:

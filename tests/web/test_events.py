@@ -82,8 +82,8 @@ def test_an_event_shows_all_of_itself(pages: Pages) -> None:
     ]
     cause = links(source, str(placed_id()))[0]
     assert pages.get(cause).headers["Location"] == "/stores/bazaar/events/main/1"
-    assert links(source, "Before in the log") == ["/stores/bazaar/events/main/2"]
-    assert links(source, "After it") == ["/stores/bazaar/events/main/4"]
+    assert links(source, "Previous in the log") == ["/stores/bazaar/events/main/2"]
+    assert links(source, "Later version") == ["/stores/bazaar/events/main/4"]
 
 
 def test_hostile_payloads_stay_text(pages: Pages) -> None:

@@ -23,12 +23,29 @@ def test_the_pages_of_a_store_are_linked(admin: Browser) -> None:
     found = links(admin.read("/stores/shop"))
     assert found[:5] == ["Overview", "Events", "Logs", "Types", "Aggregates"]
     assert found[-1] == "People"
-    assert "Dead letters" not in found, "our own layout keeps none"
+    assert "Dead letters" in found, "of our own layout's outbox"
 
 
 def test_the_present_page_is_marked(admin: Browser) -> None:
     text = admin.read("/stores/shop/events")
     assert re.search(r'<a href="/stores/shop/events" aria-current="page">', text)
+    assert text.count('aria-current="page"') == 1
+
+
+def test_every_link_leads_to_a_whole_page_that_is_marked(admin: Browser) -> None:
+    for start in ("/", "/stores/shop", "/stores/home"):
+        sidebar = admin.read(start).partition('<nav aria-label="Pages">')[2].partition("</nav>")[0]
+        addresses = re.findall(r'<a href="([^"]+)"', sidebar)
+        assert addresses
+        for address in addresses:
+            page = admin.read(address)
+            assert page.startswith("<!doctype html>"), address
+            assert f'<a href="{address}" aria-current="page">' in page, address
+
+
+def test_replays_stand_under_projections(admin: Browser) -> None:
+    text = admin.read("/stores/shop/replays")
+    assert re.search(r'<a href="/stores/shop/projections" aria-current="page">', text)
     assert text.count('aria-current="page"') == 1
 
 

@@ -31,7 +31,7 @@ def test_somebody_is_added_and_can_log_in(app: Flask, admin: Browser, home: Home
         ({"password": "short"}, "at least 10 are needed"),
         ({"role": "king"}, "There is no role “king”"),
         ({"role": ""}, "There is no role “”"),
-        ({"store": "a/b"}, "can&#39;t be the name of a store"),
+        ({"store": "a/b"}, "There is no store “a/b” here"),
     ],
 )
 def test_what_cannot_be_used_is_said_beside_its_field(

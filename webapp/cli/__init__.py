@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
+from typing import Any
 
 import click
 
 from webapp import __version__
+from webapp.cli.common import leave_stdout, say
 from webapp.errors import InvalidRequest, ProjectionistError
 
 _commands = {
@@ -40,6 +43,14 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; it ends well when who reads its output has enough, where click would fail."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            leave_stdout()
+            return 0
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="projectionist")
@@ -57,15 +68,16 @@ def main() -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
-    except InvalidRequest as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
     except ProjectionistError as error:
-        click.echo(str(error), err=True)
+        say(str(error))
+        sys.exit(2 if isinstance(error, InvalidRequest) else 1)
+    except Exception as error:  # a bug, which is no reason to throw a traceback at who only used the command
+        if sys.flags.dev_mode:
+            raise
+        detail = f"{type(error).__name__}: {error}".partition("\n")[0]
+        say(f"Something went wrong that is not your fault: {detail}. With PYTHONDEVMODE=1 it shows where; report it.")
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain again while closing stdout.
-        sys.stderr.close()
-        sys.exit(0)

@@ -16,7 +16,7 @@ from webapp.audit.checks import Report, checks
 from webapp.audit.formats import format_named, formats
 from webapp.audit.trail import Scope, Trail
 from webapp.audit.verify import verify as verify_file
-from webapp.cli.common import json_option, print_json, printable, say
+from webapp.cli.common import Amount, Place, json_option, leave_stdout, print_json, printable, say
 from webapp.cli.events import read_history
 from webapp.cli.reading import filter_options, only_log, opened, read_scope
 from webapp.config import parse_store
@@ -37,9 +37,9 @@ def audit() -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The ZIP to write; - is stdout.")
 @filter_options
-@click.option("--after", type=click.IntRange(min=0), help="Only what follows this position of the log.")
-@click.option("--before", type=click.IntRange(min=0), help="Only what comes before this position.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many.")
+@click.option("--after", type=Place, help="Only what follows this position of the log.")
+@click.option("--before", type=Place, help="Only what comes before this position.")
+@click.option("--limit", type=Amount, help="Only the first so many.")
 @json_option
 def export(
     url: str, aggregate: tuple[str, ...], format_name: str, out: Path, after: int | None, before: int | None,
@@ -101,9 +101,13 @@ def _write(archive: Archive, out: Path) -> None:
     """Writes the archive beside its place and moves it there when it is complete; what broke off is removed."""
     if str(out) == "-":
         stdout = sys.stdout.buffer
-        for piece in archive:
-            stdout.write(piece)
-        stdout.flush()
+        try:
+            for piece in archive:
+                stdout.write(piece)
+            stdout.flush()
+        except BrokenPipeError as error:
+            leave_stdout()
+            raise ProjectionistError("Who read the trail left before its end, so that part is no trail.") from error
         return
     if out.is_dir():
         raise InvalidRequest(f"{out} is a folder. Name a file in it, such as {out / archive.name}.", "out")

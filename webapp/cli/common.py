@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+highest = 10**18
+"""The highest number that an option takes: below what databases hold."""
+Place = click.IntRange(0, highest)
+Amount = click.IntRange(1, highest)
 
 
 def json_option(function: F) -> F:
@@ -36,8 +42,13 @@ def _plain(value: Any) -> str:
 
 
 def say(sentence: str) -> None:
-    """A sentence for the person, on stderr, so that stdout stays for data."""
-    click.echo(sentence, err=True)
+    """A sentence for the person, on stderr, so that stdout stays for data; nothing in it that a terminal would obey."""
+    click.echo(printable_lines(sentence), err=True)
+
+
+def leave_stdout() -> None:
+    """Lets stdout lead nowhere, so that Python doesn't complain at its end of a reader (head, less) that has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -46,6 +57,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     widths = [max(len(line[at]) for line in [list(headings), *texts]) for at in range(len(headings))]
     for line in [list(headings), *texts]:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def printable_lines(text: str) -> str:
+    """Text of several lines without what a terminal would obey; the lines stay."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def printable(text: str) -> str:

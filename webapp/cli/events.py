@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from webapp.audit.formats.ndjson import encode_line
-from webapp.cli.common import domain_option, json_option, print_json, printable, say
+from webapp.cli.common import Amount, Place, domain_option, json_option, print_json, printable, say
 from webapp.cli.reading import TimeText, filter_options, only_log, opened, read_scope
 from webapp.cli.tables import print_events
 from webapp.errors import NotFound
@@ -27,7 +27,7 @@ _shown_by_default = 100
 @click.option("--after", metavar="PLACE", help="Only what follows a position, or the cursor of a longer list.")
 @click.option("--before", metavar="PLACE", help="Only what comes before a position, or a cursor with --newest.")
 @click.option("--newest", is_flag=True, help="Newest first; oldest first without it.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many; 100 without --json, all with it.")
+@click.option("--limit", type=Amount, help="At most so many; 100 without --json, all with it.")
 @json_option
 def events(
     url: str, after: str | None, before: str | None, newest: bool, limit: int | None, as_json: bool, **options: Any
@@ -122,8 +122,8 @@ def _print(found: Iterable[RecordedEvent], as_json: bool, headings: list[str]) -
 @click.argument("type_", metavar="TYPE")
 @click.argument("id_", metavar="ID")
 @click.option("--log", help="The log, where several hold this aggregate.")
-@click.option("--after", type=click.IntRange(min=0), default=0, help="Only versions above this one.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--after", type=Place, default=0, help="Only versions above this one.")
+@click.option("--limit", type=Amount, help="At most so many.")
 @json_option
 def history(url: str, type_: str, id_: str, log: str | None, after: int, limit: int | None, as_json: bool) -> None:
     """The events of one aggregate, in order of version."""
@@ -154,7 +154,7 @@ def read_history(source: EventSource, type_: str, id_: str, log: str | None, aft
 @click.argument("type_", metavar="TYPE")
 @click.argument("id_", metavar="ID")
 @click.option("--log", help="The log, where several hold this aggregate.")
-@click.option("--version", type=click.IntRange(min=1), help="As it was at this version.")
+@click.option("--version", type=Amount, help="As it was at this version.")
 @click.option("--at", type=TimeText(), help="As it was at a time: 2026-10-01, 2026-10-01T14:30Z, -7d.")
 @domain_option
 @json_option

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -80,13 +80,18 @@ class _Given:
     def getlist(self, key: str, /) -> list[str]:
         return self.values.get(key, [])
 
+    def keys(self) -> Iterable[str]:
+        return self.values
+
 
 def read_scope(source: EventSource, options: dict[str, Any]) -> Scope:
     """The scope that the filter options name; raises ProjectionistError for a log or type that isn't there."""
     given = {name: [value] for name, value in options.items() if isinstance(value, str) and value}
     given["type"] = list(options["types"])
     filters = Filters.from_args(source, _Given(given))
-    for problem in filters.errors.values():
+    for name, problem in filters.errors.items():
+        if name == "until":
+            raise click.UsageError(f"--until: {problem}")
         raise ProjectionistError(problem)
     return Scope(filters.where, filters.log)
 

@@ -44,11 +44,9 @@ def _grants(texts: tuple[str, ...]) -> list[Grant]:
 
 
 def _new_password(generate: bool) -> str:
-    """A password from the terminal (asked twice), from a pipe (its first line), or made up and printed once."""
+    """A password from the terminal (asked twice), from a pipe (its first line), or made up."""
     if generate:
-        password = random_password()
-        click.echo(password)
-        return password
+        return random_password()
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass("Password: ")
@@ -71,7 +69,10 @@ def add(username: str, role_texts: tuple[str, ...], generate: bool, config_file:
     """Add a person (a viewer of all stores, if no role is given)."""
     with _home(config_file) as home:
         grants = _grants(role_texts or ("viewer",))
-        person = people.add_person(home, username, _new_password(generate), grants, _actor)
+        password = _new_password(generate)
+        person = people.add_person(home, username, password, grants, _actor)
+    if generate:
+        click.echo(password)
     say(f"{person.username} may log in as {', '.join(map(str, person.grants))}.")
 
 
@@ -112,7 +113,10 @@ def password(username: str, generate: bool, config_file: Path | None) -> None:
     """Set a person's password, which ends their sessions."""
     with _home(config_file) as home:
         person = people.find_person(home, username)
-        people.set_password(home, person.username, _new_password(generate), _actor)
+        chosen = _new_password(generate)
+        people.set_password(home, person.username, chosen, _actor)
+    if generate:
+        click.echo(chosen)
     say(f"{username} has a new password; open sessions have ended.")
 
 

@@ -11,7 +11,7 @@ from webapp.audit.formats import formats
 from webapp.audit.trail import Scope
 from webapp.errors import InvalidRequest, NotFound
 from webapp.queries.estimates import Estimate, estimate
-from webapp.queries.filters import Arguments, Filters
+from webapp.queries.filters import Arguments, Filters, fields
 from webapp.queries.texts import shorten
 from webapp.store.events import EventFilter, RecordedEvent
 from webapp.store.source import EventSource
@@ -70,14 +70,14 @@ class AuditPage:
         cls, source: EventSource, home: EventSource, store: str, args: Arguments, *, zone: dt.tzinfo = dt.UTC
     ) -> AuditPage:
         """The page for the filters of events, `format`, and `before` (a position in home, for older acts)."""
-        filters = Filters.from_args(source, args, zone=zone)
+        filters = Filters.from_args(source, args, zone=zone, besides=("format", "before"))
         errors = dict(filters.errors)
         chosen = args.get("format") or "csv"
         if chosen not in formats:
             errors["format"] = f"There is no format “{chosen}”. Formats are {' and '.join(formats)}."
         before = args.get("before")
         if before and not (before.isascii() and before.isdigit() and len(before) < 19):
-            errors["before"] = f"“{before}” is not a position."
+            errors["before"] = f"“{before}” is not a place in the list below. Begin it again from its newest."
             before = None
         acts = _read_acts(home, store, int(before) if before else None)
         scope = Scope(filters.where, filters.log)
@@ -92,6 +92,11 @@ class AuditPage:
         return 400 if self.errors else 200
 
     @property
+    def elsewhere(self) -> str:
+        """What is wrong with arguments that have no field in the form."""
+        return " ".join(sentence for name, sentence in self.errors.items() if name not in (*fields, "format"))
+
+    @property
     def args(self) -> dict[str, Any]:
         """The arguments that make the form again."""
         return self.filters.args | ({"format": self.format} if self.format != "csv" else {})
@@ -104,7 +109,7 @@ class AuditPage:
 
 def read_chosen_scope(source: EventSource, args: Arguments, zone: dt.tzinfo) -> Scope:
     """The scope that the filters of a URL name; raises InvalidRequest with all that is wrong."""
-    filters = Filters.from_args(source, args, zone=zone)
+    filters = Filters.from_args(source, args, zone=zone, besides=("format",))
     if filters.errors:
         raise InvalidRequest(" ".join(filters.errors.values()), next(iter(filters.errors)))
     return Scope(filters.where, filters.log)

@@ -30,7 +30,7 @@ class EventsPage:
     @classmethod
     def from_args(cls, source: EventSource, args: Arguments, *, zone: dt.tzinfo = dt.UTC) -> EventsPage:
         """The page that URL arguments ask for: filters, order (newest or oldest), and after or before."""
-        filters = Filters.from_args(source, args, zone=zone)
+        filters = Filters.from_args(source, args, zone=zone, besides=("order", "after", "before"))
         errors = dict(filters.errors)
         shown_logs = [log for log in filters.logs if not log.is_retired]
         if filters.log is not None:

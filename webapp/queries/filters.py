@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Protocol
@@ -33,6 +33,10 @@ class Arguments(Protocol):
         """All values."""
         ...
 
+    def keys(self) -> Iterable[str]:
+        """Every name there is."""
+        ...
+
 
 @dataclass(frozen=True)
 class ActiveFilter:
@@ -57,9 +61,14 @@ class Filters:
     errors: dict[str, str] = dataclass_field(default_factory=dict)
 
     @classmethod
-    def from_args(cls, source: EventSource, args: Arguments, *, zone: dt.tzinfo = dt.UTC) -> Filters:
+    def from_args(
+        cls, source: EventSource, args: Arguments, *, zone: dt.tzinfo = dt.UTC, besides: Collection[str] = ()
+    ) -> Filters:
         """The filters of the arguments log, type, aggregate_type, aggregate_id, correlation, actor,
         since, until and contains; nothing raises, what is wrong stands in `errors`.
+
+        `besides` names the arguments that the page itself takes. Any other is an error, since a filter that was
+        mistyped and left out would show, or hand out, more than was asked for.
         """
         typed = {name: values for name in fields if (values := [value for value in args.getlist(name) if value])}
         logs = source.logs()
@@ -77,6 +86,9 @@ class Filters:
         found.log = found._known("log", "log", [log.name for log in found.logs])
         found._known("type", "event type", sorted({type_.name for type_ in found.event_types}))
         found._known("aggregate_type", "aggregate type", sorted({type_.name for type_ in found.aggregate_types}))
+        for name in args.keys():  # noqa: SIM118  these aren't dictionaries
+            if name not in fields and name not in besides:
+                found.errors[name] = f"“{name}” is not a filter. Filters are {', '.join(fields)}."
         if "contains" in typed and Capability.payload_search not in source.capabilities:
             found.errors["contains"] = "Payloads can't be searched in this store. Filter by type, aggregate or time."
         found.where = EventFilter(
@@ -89,6 +101,11 @@ class Filters:
             until=found._time("until", zone),
             contains=found._usable("contains"),
         )
+        since, until = found.where.since, found.where.until
+        if since is not None and until is not None and since >= until:
+            found.errors["until"] = (
+                "The end is not after the beginning, so no event can match. Swap the two times, or mend one."
+            )
         return found
 
     @property

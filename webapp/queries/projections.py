@@ -201,6 +201,13 @@ class ProjectionPage:
         return 400 if self.problem else 200
 
     @property
+    def may_be_of_others(self) -> bool:
+        """Whether the rows shown may be another projection's, since nothing tells whose their table is."""
+        special = state_rows(self.line.status)
+        is_its_state = special is not None and self.rows is not None and self.rows.table == special[0]
+        return not self.line.is_ours and not is_its_state
+
+    @property
     def generations(self) -> str | None:
         """Which builds of it there are, in words."""
         status = self.line.status

@@ -34,6 +34,7 @@ class StoreOverview:
     aggregate_types: Sequence[TypeSummary] = ()
     event_types: int = 0
     last_events: Sequence[RecordedEvent] = ()
+    facts: Sequence[tuple[str, Count]] = ()
     failures: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -51,6 +52,7 @@ class StoreOverview:
         if not is_brief:
             found.aggregate_types = found._read("aggregates", lambda: AggregateTypesPage.load(source).types, ())
             found.event_types = len(found._read("event types", lambda: summarize(source.event_types()), []))
+            found.facts = found._read("other tables", source.overview_facts, ())
         return found
 
     def _read(self, name: str, read: Callable[[], Any], otherwise: Any) -> Any:
@@ -91,12 +93,6 @@ class StoreOverview:
     def dead_letter_count(self) -> Count:
         """How many dead letters there are, counted up to 100."""
         return Count(len(self.dead_letters), exact=len(self.dead_letters) < _most_letters)
-
-    @property
-    def head(self) -> str:
-        """The head of the only log, or how many logs there are."""
-        logs = self.current_logs
-        return f"{logs[0].head:,}" if len(logs) == 1 else f"{len(logs):,} logs"
 
 
 def _last(source: EventSource, logs: Sequence[Log], rows: int) -> EventRows:

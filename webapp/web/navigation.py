@@ -37,6 +37,8 @@ _store_pages = (
 _needs = {"dead_letters.index": Capability.dead_letters}
 _home_pages = ("stores.show", "events.index", "types.index", "aggregates.index", "audit.index")
 """What makes sense for our own store."""
+_sections = {"replays": "projections"}
+"""Pages that have no link of their own, and under whose link they stand."""
 
 
 def links(person: Person, entry: StoreEntry | None) -> list[Link]:
@@ -66,6 +68,7 @@ def _makes_sense(endpoint: str, entry: StoreEntry) -> bool:
 
 def _link(label: str, endpoint: str, icon: str, count: int = 0, **values: Any) -> Link:
     here, section = request.endpoint or "", endpoint.partition(".")[0]
-    is_current = here == endpoint if section == "stores" else here.partition(".")[0] == section
+    present = here.partition(".")[0]
+    is_current = here == endpoint if section == "stores" else _sections.get(present, present) == section
     shown = "" if not count else "99+" if count > 99 else str(count)
     return Link(label, url_for(endpoint, **values), icon, is_current, shown)

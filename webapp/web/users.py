@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -31,7 +31,7 @@ def add() -> ResponseReturnValue:
     """Adds somebody with one role; more are given on the person's page."""
     form = request.form
     try:
-        grant = _grant(form.get("role", ""), form.get("store", all_stores))
+        grant = _grant(form.get("role", ""), form.get("store", all_stores), _store_names())
         added = people.add_person(
             home(), form.get("username", ""), form.get("password", ""), [grant], actor=person().username
         )
@@ -53,9 +53,9 @@ def show(username: str) -> str:
 def change_roles(username: str) -> ResponseReturnValue:
     """Puts the ticked roles in place of the former ones; each box is ROLE@STORE."""
     boxes = (box.rpartition("@") for box in request.form.getlist("grant"))
-    changed = people.set_grants(
-        home(), username, [_grant(role, store) for role, _, store in boxes], actor=person().username
-    )
+    known = {*_store_names(), *(grant.store for grant in people.find_person(home(), username).grants)}
+    grants = [_grant(role, store, known) for role, _, store in boxes]
+    changed = people.set_grants(home(), username, grants, actor=person().username)
     flash(f"The roles of {changed.username} were changed: {_in_words(changed.grants)}.", "ok")
     return redirect(url_for("users.show", username=changed.username), 303)
 
@@ -90,9 +90,14 @@ def enable(username: str) -> ResponseReturnValue:
     return redirect(url_for("users.show", username=username), 303)
 
 
-def _grant(role: str, store: str) -> Grant:
-    """A grant of a known role; raises InvalidRequest."""
-    return Grant(checked_role(role), store)
+def _grant(role: str, store: str, known: Collection[str]) -> Grant:
+    """A grant of a known role for one of the stores known; raises InvalidRequest."""
+    grant = Grant(checked_role(role), store)
+    if store not in known:
+        raise InvalidRequest(
+            f"There is no store “{store}” here. Reload the page and choose one of its stores.", "store"
+        )
+    return grant
 
 
 def _in_words(grants: Iterable[Grant]) -> str:
