@@ -453,6 +453,7 @@ class EventSourceContract:
         assert statements or source.dialect == "Memory"
         for statement in statements:
             assert re.match(
-                r"\s*[(]*\s*(SELECT|WITH|SHOW|SET|BEGIN|START TRANSACTION READ ONLY|PRAGMA)\b", statement
+                r"\s*[(]*\s*(SELECT|WITH|SHOW|SET|BEGIN|START TRANSACTION (WITH CONSISTENT SNAPSHOT, )?READ ONLY|PRAGMA)\b",
+                statement,
             ), statement
             assert not re.search(r"FOR (UPDATE|SHARE)|LOCK IN|GET_LOCK|advisory", statement, re.IGNORECASE), statement

@@ -90,6 +90,7 @@ def projections() -> None:
 @json_option
 def list_(url: str, domain_name: str | None, as_json: bool) -> None:
     """List the projections of a store, problems first."""
+    defined = _domain(domain_name).projections.keys() if domain_name else set()
     with _source(url) as source:
         found = sorted(source.projections(), key=lambda one: (not one.health.is_problem, one.name))
     if as_json:
@@ -98,21 +99,25 @@ def list_(url: str, domain_name: str | None, as_json: bool) -> None:
         return
     rows = [(one.name, one.health.value, f"{one.lag:,}", one.explanation) for one in found]
     print_table(("Name", "Health", "Lag", ""), rows)
-    if domain_name:
-        missing = sorted(_domain(domain_name).projections.keys() - {one.name for one in found})
-        if missing:
-            say(f"Defined but not started: {', '.join(missing)}. Start: projectionist projections run URL NAME")
+    missing = sorted(defined - {one.name for one in found})
+    if missing:
+        say(f"Defined but not started: {', '.join(missing)}. Start: projectionist projections run URL NAME")
 
 
 @projections.command("show")
 @click.argument("url")
 @click.argument("name")
+@domain_option
 @json_option
-def show(url: str, name: str, as_json: bool) -> None:
-    """Show one projection."""
+def show(url: str, name: str, domain_name: str | None, as_json: bool) -> None:
+    """Show one projection; with --domain also whether older code built it."""
+    projection = _projection(domain_name, name) if domain_name else None
     with _source(url) as source:
         status = _find_status(source, name)
     record = _record(status) | {"state": status.state, "tables": status.tables, "emits_to": status.emits_to}
+    if projection is not None:
+        is_stale = status.details.get("fingerprint") != projection.fingerprint()
+        record["built_by"] = "older code: rebuild it" if is_stale else "the code as it is"
     if as_json:
         print_json(record | {"traceback": status.failure.traceback if status.failure else None})
         return

@@ -16,6 +16,7 @@ from webapp.accounts.home import Home
 from webapp.accounts.people import ensure_admin
 from webapp.cli.common import domain_option, say
 from webapp.config import Config, load_config, parse_stores
+from webapp.store.native import EventStore
 
 _store_option = click.option(
     "--store", "store_texts", multiple=True, metavar="[NAME=]URL", help="A store to show. May be given several times."
@@ -101,6 +102,7 @@ def demo(and_serve: bool, trickle: bool, config_file: Path | None, port: int | N
     config = load_config(config_file, port=port, host=host)
     path = (config.home_folder / "shop.db").absolute()
     if path.exists():
+        _upgrade(path)
         say(f"The demo store is there already: {path}")
     else:
         config.home_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,6 +117,15 @@ def demo(and_serve: bool, trickle: bool, config_file: Path | None, port: int | N
         )  # fmt: skip
         with running(url) if trickle else nullcontext():
             run_server(config)
+
+
+def _upgrade(path: Path) -> None:
+    """Brings a demo store that an older version made to this version's form."""
+    store = EventStore.open(f"sqlite:///{path}")
+    try:
+        store.migrate()
+    finally:
+        store.close()
 
 
 def run_server(config: Config) -> None:

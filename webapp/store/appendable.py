@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Protocol
 
 from webapp.store.events import Append, NewEvent, RecordedEvent
 from webapp.store.source import EventSource
+
+if TYPE_CHECKING:
+    from webapp.store.joining import CallersConnection
 
 
 class AppendableSource(EventSource, Protocol):
@@ -30,6 +31,6 @@ class AppendableSource(EventSource, Protocol):
         """Like append, for many streams of any logs, all or none."""
         ...
 
-    def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
+    def append_in(self, connection: CallersConnection, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like append_many inside the caller's own transaction; InvalidRequest where there is no database for one."""
         ...

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
@@ -37,7 +37,7 @@ from webapp.store.notifying import Notifier
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
-    CallersConnection = sa.Connection | Session | scoped_session[Any]
+CallersConnection: TypeAlias = "sa.Connection | Session | scoped_session[Any]"
 
 _savepoint = "projectionist_append"
 
@@ -73,12 +73,15 @@ class Joining:
         """
         connection = given if isinstance(given, sa.Connection) else _connection_of(given)
         with self._database.translated():
-            raw = connection.connection.driver_connection
-            self._check_driver(raw)
+            raw: Any = connection.connection.driver_connection
+            is_own = self._is_own(connection)
+            if not is_own:
+                self._check_driver(raw)
             if not connection.in_transaction():
                 connection.begin()  # as any statement of the caller's would have
-            self._driver.check_transaction(raw)
-            if not self._is_own(connection):
+            if not is_own or self._driver.takes(raw):  # the store itself may use any driver
+                self._driver.check_transaction(_raw(raw))
+            if not is_own:
                 self._check_place(raw)
         return connection
 
@@ -113,6 +116,8 @@ class Joining:
         if not self._notifier.has_waiters:
             return
         self._notifier.wake(logs)
+        if isinstance(connection.connection.driver_connection, _Borrowed):
+            return
         if connection not in self._to_wake:
             self._to_wake[connection] = set()
             sa.event.listen(connection, "commit", self._wake_at_commit)
@@ -145,7 +150,7 @@ class Joining:
 
     def _wrap(self, borrowed: _Borrowed) -> sa.Connection:
         engine = self._database.engine
-        pool = sa.pool.StaticPool(lambda: borrowed, dialect=engine.dialect, reset_on_return=None)  # type: ignore[arg-type,return-value]
+        pool = sa.pool.StaticPool(lambda: borrowed, dialect=engine.dialect, reset_on_return=None)
         return sa.Engine(pool, engine.dialect, engine.url).connect()
 
     def _check_driver(self, raw: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from webapp.store.aggregates_list import find_streams, list_aggregates
 from webapp.store.catalog import Catalog
 from webapp.store.database import Database, page_seconds
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
+from webapp.store.joining import CallersConnection
 from webapp.store.notifying import Notifier
 from webapp.store.overview import list_logs, list_types
 from webapp.store.reading import PageSize, fetch, fill, pages
@@ -110,9 +111,23 @@ class EventStore:
         """Like append, for many streams of any logs in one transaction."""
         return self._writer.append_many(appends)
 
-    def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
-        """Like append_many inside the caller's own transaction, which holds each log's counter until it commits."""
+    def append_in(self, connection: CallersConnection, appends: Sequence[Append]) -> list[RecordedEvent]:
+        """Like append_many inside the caller's own transaction, with whose other rows the events commit or roll back.
+
+        `connection` is a SQLAlchemy Connection or Session (flushed first) on the store's database, or what `joining`
+        makes of a driver's own. Append last: each log's counter is held until the transaction ends. All or none are
+        stored even if the caller goes on after an error; nothing is retried, so StoreUnavailable may mean to run the
+        whole transaction again. Raises InvalidRequest for a connection that leads elsewhere or commits by itself.
+        """
         return self._writer.append_in(connection, appends)
+
+    def joining(self, connection: Any) -> AbstractContextManager[sa.Connection]:
+        """A block with a SQLAlchemy connection over a driver's own, to append in that one's transaction.
+
+        For psycopg, PyMySQL and sqlite3, so also for Django: `connection.connection` within `transaction.atomic()`. It
+        never begins, commits, rolls back or closes; whoever owns the driver's connection does.
+        """
+        return self._writer.joining.join(connection)
 
     def import_events(self, events: Sequence[RecordedEvent], *, keep_positions: bool = False) -> list[RecordedEvent]:
         """Events that another store recorded, appended with their own times, ids and actors, all or none.

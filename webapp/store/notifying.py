@@ -45,6 +45,11 @@ class Notifier:
                 self._thread.start()
         return waiter
 
+    @property
+    def has_waiters(self) -> bool:
+        """Whether anybody in this process follows."""
+        return bool(self._waiters)
+
     def leave(self, waiter: Waiter) -> None:
         """Forgets a waiter; the connection is given back with the last one."""
         with self._lock:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import sqlalchemy as sa
-
 from webapp.store.context import with_current_metadata
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent
+from webapp.store.joining import CallersConnection
 from webapp.store.native import EventStore
 from webapp.store.source import no_filter
 from webapp.store.vault import Vault
@@ -42,11 +41,12 @@ class ProtectedStore(EventStore):
         encrypted = self.vault.protect_all(with_current_metadata(appends))
         return list(self.vault.reveal_all(self.plain.append_many(encrypted.appends), encrypted.plain_texts))
 
-    def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
+    def append_in(self, connection: CallersConnection, appends: Sequence[Append]) -> list[RecordedEvent]:
         """Like EventStore.append_in; where the vault's keys are in this database, new ones are part of the transaction."""
         is_beside = self.vault.keeps_keys_in(self.database)
-        encrypted = self.vault.protect_all(with_current_metadata(appends), connection if is_beside else None)
-        return list(self.vault.reveal_all(self.plain.append_in(connection, encrypted.appends), encrypted.plain_texts))
+        checked = self._writer.joining.check(connection)
+        encrypted = self.vault.protect_all(with_current_metadata(appends), checked if is_beside else None)
+        return list(self.vault.reveal_all(self.plain.append_in(checked, encrypted.appends), encrypted.plain_texts))
 
     def import_events(self, events: Sequence[RecordedEvent], **options: Any) -> list[RecordedEvent]:
         """Like EventStore.import_events; what comes in clear is encrypted, what comes encrypted stays as it is."""

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from webapp.errors import Conflict, InvalidDefinition, InvalidEvent, InvalidRequest
 from webapp.store.aggregates import definition_of
@@ -25,6 +23,9 @@ from webapp.store.recording import EventSerializer, RawEvents, list_events, reco
 from webapp.store.redeciding import checked_attempts, decide_again, wait_a_little
 from webapp.store.snapshots import SnapshotPolicy
 from webapp.store.tracking import Home, Tracked, can_track, find_tracked, track
+
+if TYPE_CHECKING:
+    from webapp.store.joining import CallersConnection
 
 T = TypeVar("T")
 
@@ -127,14 +128,14 @@ class Repository(Generic[T]):
 
     def save(
         self, aggregate: T, events: Any = None, *, id: Any = None, version: int | None = None,
-        connection: sa.Connection | None = None,
+        connection: CallersConnection | None = None,
     ) -> Saved[T]:  # fmt: skip
         """Appends what the aggregate recorded and the events given, all or none; they are none, one, or many.
 
         The version expected is the one that the aggregate was loaded at, 0 for one that was made and never saved (its
         id is then read from its attributes, or given). Events without handler, or whose handler raises, aren't stored.
-        Raises WrongExpectedVersion if somebody else was quicker: load it again and decide again. Given a `connection`,
-        all is done in the caller's transaction on it.
+        Raises WrongExpectedVersion if somebody else was quicker: load it again and decide again. Given a `connection`
+        or Session, all is done in the caller's transaction on it, see append_in; if that rolls back, load it again.
         """
         return self._append(aggregate, self._find_tracked(aggregate, id, version), list_events(events), connection)
 
@@ -167,7 +168,7 @@ class Repository(Generic[T]):
         return tracked
 
     def _append(
-        self, aggregate: T | None, tracked: Tracked, given: list[Any], connection: sa.Connection | None = None
+        self, aggregate: T | None, tracked: Tracked, given: list[Any], connection: CallersConnection | None = None
     ) -> Saved[T]:
         home: Home = tracked.home  # type: ignore[assignment]
         if tracked.refusal is not None:

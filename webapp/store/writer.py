@@ -17,6 +17,7 @@ from webapp.store.database import Database
 from webapp.store.events import Append, RecordedEvent
 from webapp.store.grouping import Groups, Outcome
 from webapp.store.importing import Copier, Importer, prepare_import
+from webapp.store.joining import CallersConnection, Joining
 from webapp.store.notifying import Notifier
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class Writer:
         self._database = database
         self._catalog = catalog
         self._notifier = notifier
+        self.joining = Joining(database, notifier)
         self._has_short_way = True
         self._groups = Groups(self._append_group) if group_commit else None
 
@@ -53,10 +55,13 @@ class Writer:
                 raise
         return self._append(prepared, check_ids=True)
 
-    def append_in(self, connection: sa.Connection, appends: Sequence[Append]) -> list[RecordedEvent]:
+    def append_in(self, connection: CallersConnection, appends: Sequence[Append]) -> list[RecordedEvent]:
         """See EventStore.append_in."""
-        appender = Appender(self._database.dialect, connection, self._catalog)
-        return appender.run(prepare_appends(appends), check_ids=False)
+        prepared = prepare_appends(appends)
+        checked = self.joining.check(connection)
+        # There is no second chance in a transaction that isn't ours, so ids that were given are looked at before.
+        check_ids = any(event.id is not None for append in appends for event in append.events)
+        return self.joining.append(checked, self._catalog, prepared, check_ids=check_ids)
 
     def import_events(self, events: Sequence[RecordedEvent], *, keep_positions: bool) -> list[RecordedEvent]:
         """See EventStore.import_events."""

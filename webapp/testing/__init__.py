@@ -17,20 +17,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from webapp.testing.aggregates import AggregateScenario
     from webapp.testing.clock import Clock
+    from webapp.testing.deciders import DeciderScenario
+    from webapp.testing.feeding import stream
     from webapp.testing.memory import MemoryStore
     from webapp.testing.memory_snapshots import MemorySnapshots
+    from webapp.testing.projections import ProjectionScenario
+    from webapp.testing.sagas import SagaScenario
+    from webapp.testing.scenario import ScenarioNotChecked
+    from webapp.testing.starting import given
+    from webapp.testing.temporary import temporary_store
 
 __all__ = [
+    "AggregateScenario",
     "Clock",
+    "DeciderScenario",
     "MemorySnapshots",
     "MemoryStore",
+    "ProjectionScenario",
+    "SagaScenario",
+    "ScenarioNotChecked",
+    "given",
+    "stream",
+    "temporary_store",
 ]
 
 _modules = {
+    "AggregateScenario": "aggregates",
     "Clock": "clock",
+    "DeciderScenario": "deciders",
     "MemorySnapshots": "memory_snapshots",
     "MemoryStore": "memory",
+    "ProjectionScenario": "projections",
+    "SagaScenario": "sagas",
+    "ScenarioNotChecked": "scenario",
+    "given": "starting",
+    "stream": "feeding",
+    "temporary_store": "temporary",
 }
 
 

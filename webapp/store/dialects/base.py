@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,9 +16,11 @@ from webapp.errors import NeedsMigration, ProjectionistError, RefusedData, Store
 
 if TYPE_CHECKING:
     from webapp.store.database import Database
+    from webapp.store.dialects.callers import CallersDriver
     from webapp.store.dialects.listening import Listener
 
 
+_logger = logging.getLogger(__name__)
 rename_seconds = 2
 """How long a rename waits for readers before it lets those pass that queue behind it."""
 
@@ -63,6 +66,9 @@ class Dialect:
     def wait_before_retry(self, attempt: int) -> None:
         """Sleeps a little, longer and less predictably each time, so that rivals don't meet again."""
         time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - no secret, only spread
+
+    callers: CallersDriver
+    """How connections are used that belong to a caller."""
 
     # --- names and small expressions --------------------------------------------------------------------------------
 
@@ -162,8 +168,22 @@ class Dialect:
     # --- appending one event ----------------------------------------------------------------------------------------
 
     def create_routine(self, connection: sa.Connection, statement: str) -> None:
-        """Makes the routine of webapp.store.routines."""
-        connection.exec_driver_sql(statement)
+        """Makes the routine of webapp.store.routines, or says in the log why this user can't."""
+        try:
+            with self.savepoint_for_ddl(connection):
+                connection.exec_driver_sql(statement)
+        except sa.exc.DBAPIError as error:
+            if error.orig is None or not self.is_denied(error.orig):
+                raise
+            _logger.warning("Appends will take more round trips, for this user can't make routines: %s", error.orig)
+
+    def savepoint_for_ddl(self, connection: sa.Connection) -> AbstractContextManager[object]:
+        """What keeps a statement that fails from spoiling the transaction; nothing where DDL commits by itself."""
+        return nullcontext()
+
+    def is_denied(self, error: BaseException) -> bool:
+        """Whether the user lacks a right."""
+        return False
 
     def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         """Position, version and time of one event, appended and committed at once; None where that can't be, and nothing is changed.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webapp.errors import Conflict, InvalidRequest, StoreUnavailable
@@ -90,25 +90,25 @@ class PsycopgCallers(CallersDriver):
 
 
 class MySqlCallers(CallersDriver):
-    """PyMySQL, and other drivers whose connections are like its (mysqlclient)."""
+    """PyMySQL."""
 
-    wanted = "a connection of PyMySQL or mysqlclient to a MySQL server"
+    wanted = "a connection of PyMySQL to a MySQL server (in Django, pymysql.install_as_MySQLdb() makes it one)"
     has_mariadb = False
 
     def takes(self, raw: Any) -> bool:
-        packages = {kind.__module__.partition(".")[0] for kind in type(raw).__mro__}
-        return bool(packages & {"pymysql", "MySQLdb"}) and ("MariaDB" in raw.get_server_info()) == self.has_mariadb
+        from pymysql.connections import Connection
+
+        return isinstance(raw, Connection) and ("MariaDB" in raw.get_server_info()) == self.has_mariadb  # type: ignore[no-untyped-call]
 
     def cursor(self, raw: Any, **options: Any) -> Any:
-        if type(raw).__module__.startswith("MySQLdb"):
-            from MySQLdb.cursors import Cursor  # type: ignore[import-not-found]
-        else:
-            from pymysql.cursors import Cursor
+        from pymysql.cursors import Cursor
+
         return raw.cursor(Cursor)
 
     def check_transaction(self, raw: Any) -> None:
-        is_open = getattr(raw, "server_status", 0) & 1  # SERVER_STATUS_IN_TRANS
-        if raw.get_autocommit() and not is_open:
+        from pymysql.constants import SERVER_STATUS
+
+        if raw.get_autocommit() and not raw.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
             self._refuse_autocommit()
         charset = raw.character_set_name()
         if charset != "utf8mb4":
@@ -128,9 +128,9 @@ class MySqlCallers(CallersDriver):
 
 
 class MariaDbCallers(MySqlCallers):
-    """The same drivers, another server."""
+    """The same driver, another server."""
 
-    wanted = "a connection of PyMySQL or mysqlclient to a MariaDB server"
+    wanted = "a connection of PyMySQL to a MariaDB server (in Django, pymysql.install_as_MySQLdb() makes it one)"
     has_mariadb = True
 
 
@@ -154,18 +154,20 @@ class SqliteCallers(CallersDriver):
 
         cursor = self.cursor(raw)
         if not raw.in_transaction:
-            if raw.isolation_level is None:
+            if raw.isolation_level is None or getattr(raw, "autocommit", None) is True:
                 self._refuse_autocommit()
             cursor.execute("BEGIN IMMEDIATE")  # the driver would begin too, but only at the first change
             return
         try:
-            cursor.execute("UPDATE projectionist_logs SET head = head WHERE 0")  # takes the write lock, if it isn't held
+            cursor.execute(
+                "UPDATE projectionist_logs SET head = head WHERE 0"
+            )  # takes the write lock, if it isn't held
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise
             raise StoreUnavailable(
                 "This transaction can't write, for another connection does or did since it began. Roll it back, begin it "
-                "with BEGIN IMMEDIATE (Django: \"OPTIONS\": {\"transaction_mode\": \"IMMEDIATE\"}) and run it again, whole."
+                'with BEGIN IMMEDIATE (Django: "OPTIONS": {"transaction_mode": "IMMEDIATE"}) and run it again, whole.'
             ) from error
 
     def place(self, cursor: Any) -> Hashable:
@@ -173,5 +175,5 @@ class SqliteCallers(CallersDriver):
         files = {name: file for _, name, file in cursor.fetchall()}
         if not files["main"]:
             return id(cursor.connection)  # in memory: nobody else can see it
-        found = os.stat(files["main"])
+        found = Path(files["main"]).stat()
         return found.st_dev, found.st_ino

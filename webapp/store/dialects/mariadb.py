@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webapp.store.dialects.callers import MariaDbCallers
 from webapp.store.dialects.mysql import MySql
 
 
@@ -9,6 +10,7 @@ class MariaDb(MySql):
     """MariaDB through PyMySQL."""
 
     name = "MariaDB"
+    callers = MariaDbCallers()
 
     def time_limit_sql(self, seconds: float) -> str:
         # MariaDB's limit is in seconds with fractions and holds for every statement, so writers lift it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +11,14 @@ import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
 from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
-
-_logger = logging.getLogger(__name__)
+from webapp.store.dialects.callers import MySqlCallers
 
 
 class MySql(Dialect):
     """MySQL through PyMySQL."""
 
     name = "MySQL"
+    callers = MySqlCallers()
     can_swap_in_transaction = False
 
     def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
@@ -136,13 +135,8 @@ class MySql(Dialect):
         log_id, head, streams, now, is_retired, *rest = row
         return LogCounter(log_id, head, streams, self.decode_time(now), bool(is_retired), *rest)
 
-    def create_routine(self, connection: sa.Connection, statement: str) -> None:
-        try:
-            connection.exec_driver_sql(statement)
-        except sa.exc.DBAPIError as error:
-            if error.orig is None or self._code(error.orig) not in (1044, 1227, 1370, 1419):
-                raise
-            _logger.warning("Appends take more round trips, for this user can't make routines: %s", error.orig)
+    def is_denied(self, error: BaseException) -> bool:
+        return self._code(error) in (1044, 1142, 1227, 1370, 1419)
 
     call = "CALL"  # to which the session's time limit doesn't apply
 

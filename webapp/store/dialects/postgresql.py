@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
 from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
+from webapp.store.dialects.callers import PsycopgCallers
 from webapp.store.dialects.listening import Listener, announce_sql
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class PostgreSql(Dialect):
     """PostgreSQL 13 and newer through psycopg 3."""
 
     name = "PostgreSQL"
+    callers = PsycopgCallers()
 
     def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
         connection.exec_driver_sql(
@@ -168,6 +170,12 @@ class PostgreSql(Dialect):
 
     def one_of(self, column: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         return f"{column} = ANY({{p}})", [list(values)]  # planned far quicker than hundreds of values
+
+    def savepoint_for_ddl(self, connection: sa.Connection) -> AbstractContextManager[object]:
+        return connection.begin_nested()
+
+    def is_denied(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) == "42501"
 
     def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         driver: Any = connection.driver_connection

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
 from webapp.store.dialects.base import Dialect, LogCounter
+from webapp.store.dialects.callers import SqliteCallers
 from webapp.store.tables import count_step, stream_bits
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Sqlite(Dialect):
     """SQLite 3.35 and newer, the file in WAL mode."""
 
     name = "SQLite"
+    callers = SqliteCallers()
 
     keeps_decimals = False  # NUMERIC is an affinity to floating point here
 
@@ -149,7 +151,9 @@ class Sqlite(Dialect):
         return LogCounter(log_id, head, streams, max(last, now), bool(is_retired), *rest)
 
     def decode_time(self, value: Any) -> dt.datetime:
-        return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
+        if not isinstance(value, dt.datetime):  # which it is on connections that convert, such as Django's
+            value = dt.datetime.fromisoformat(value)
+        return value.replace(tzinfo=dt.UTC)  # type: ignore[no-any-return]
 
     def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         driver: Any = connection.driver_connection
