@@ -124,14 +124,12 @@ class Batch:
         }
         state = json.loads(json.dumps(checkpoint.state))  # as a worker that starts here would find it
         context = Context(projection, writers, state, is_replay)
-        handler_of, skipped = projection.handler, checkpoint.skipped
+        handle, skipped = projection.handle, checkpoint.skipped
         for index, event in enumerate(events):
-            handler = handler_of(event.type)
-            if handler is None or (skipped and (event.log, event.position) in skipped):
+            if skipped and (event.log, event.position) in skipped:
                 continue
-            context.event = event
             try:
-                handler(event, context)
+                handle(event, context)
             except not_the_events_fault:
                 raise
             except Exception as error:

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from webapp.errors import InvalidDefinition
 from webapp.store.columns import Name, table_arguments
 from webapp.store.events import RecordedEvent
+from webapp.store.serialization import Serializer
 
 if TYPE_CHECKING:
     from webapp.projections.batch import Context
 
-Handler = Callable[[RecordedEvent, "Context"], None]
+Handler = Callable[[Any, "Context"], None]
 _name = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _table_name = re.compile(r"[a-z][a-z0-9_]{0,44}")
 
@@ -79,7 +80,8 @@ class Projection:
 
     `logs` are read in order of position each, several of them merged by time of recording. `tables` live in the
     store's own database, so that a batch's rows and its checkpoint commit together: each event counts exactly once.
-    `emits` is True for a projection that records derived events into a log of its own.
+    `emits` is True for a projection that records derived events into a log of its own. With a `serializer` events come
+    in today's form, upcast, and handlers may be registered for its classes.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Projection:
         emits: bool = False,
         batch_size: int = 2000,
         description: str = "",
+        serializer: Serializer | None = None,
     ) -> None:
         if not _name.fullmatch(name):
             raise InvalidDefinition(
@@ -104,30 +107,56 @@ class Projection:
         self.emits = emits
         self.batch_size = batch_size
         self.description = description
+        self.serializer = serializer
         self.handlers: dict[str, Handler] = {}
         self.catch_all: Handler | None = None
+        self._takes_objects: set[str] = set()
         names = [table.name for table in self.tables]
         if len(set(names)) < len(names):
             raise InvalidDefinition(f"The projection {name} names a table twice: {', '.join(sorted(names))}.")
 
-    def on(self, *types: str) -> Callable[[Handler], Handler]:
-        """Marks a function as the handler of events of these types; "*" is for all that have no handler."""
+    def on(self, *types: str | type) -> Callable[[Handler], Handler]:
+        """Marks a function (event, context) as the handler of these types; "*" is for all that have no handler.
+
+        For a type given as a class of the serializer, the event is an object of that class, and `context.event` is the
+        recorded one. Raises InvalidDefinition for a second handler and a class that has no name.
+        """
 
         def register(handler: Handler) -> Handler:
-            for type_ in types:
+            for given in types:
+                type_ = given if isinstance(given, str) else self._name_of(given)
                 if type_ in self.handlers or (type_ == "*" and self.catch_all):
                     raise InvalidDefinition(f"The projection {self.name} has two handlers for {type_}. Keep one.")
                 if type_ == "*":
                     self.catch_all = handler
                 else:
                     self.handlers[type_] = handler
+                if not isinstance(given, str):
+                    self._takes_objects.add(type_)
             return handler
 
         return register
 
-    def handler(self, type_: str) -> Handler | None:
-        """The handler for events of a type, None if the projection leaves them alone."""
-        return self.handlers.get(type_, self.catch_all)
+    def _name_of(self, cls: type) -> str:
+        if self.serializer is None:
+            raise InvalidDefinition(
+                f"The projection {self.name} has no serializer, so it can't know what {cls.__qualname__} is called. "
+                "Give it one: Projection(…, serializer=…)."
+            )
+        return self.serializer.name_of(cls)
+
+    def handle(self, event: RecordedEvent, context: Context) -> None:
+        """Tells the handlers of an event, if any: of each form that it takes today, where upcasters split it."""
+        serializer = self.serializer
+        for form in (event,) if serializer is None else serializer.upcast(event):
+            handler = self.handlers.get(form.type, self.catch_all)
+            if handler is None:
+                continue
+            context.event = form
+            if serializer is not None and form.type in self._takes_objects:
+                handler(serializer.load(form), context)
+            else:
+                handler(form, context)
 
     @property
     def derived_log(self) -> str:

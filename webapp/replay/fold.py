@@ -51,14 +51,12 @@ class FreshFold:
         context = Context(self.projection, writers, json.loads(json.dumps(self.state)), is_replay=True)
         with self.scratch.writing() as connection:
             for event in events:
-                handler = self.projection.handler(event.type)
-                if handler is None or (event.log, event.position) in skipped:
+                if (event.log, event.position) in skipped:
                     continue
-                context.event = event
                 for table in tables:
                     table.event = event
                 try:
-                    handler(event, context)
+                    self.projection.handle(event, context)
                 except not_the_events_fault:
                     raise
                 except Exception as error:
