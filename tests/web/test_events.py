@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from flask import Flask
 
 from tests.queries.seed import break_payload, correlation, odd_id, odd_log, placed_id, script
 from tests.web.pages import Pages, encoded, links, open_pages
+from webapp.store import MasterKeys, NewEvent, PersonalData, Vault
 
 
 @pytest.fixture
@@ -142,3 +145,23 @@ def test_times_are_read_in_the_persons_zone(pages: Pages) -> None:
     assert "UTC" in source
     text = pages.text("events?since=2099-01-01")
     assert "No event matches" in text
+
+
+def test_an_event_says_when_it_occurred_and_what_of_it_is_encrypted(pages: Pages) -> None:
+    personal = PersonalData()
+    personal.declare(
+        "customer.registered", subject=None, fields=["/email", "/contacts/*/phone"], metadata_fields=["/ip"]
+    )
+    vault = Vault(pages.store, personal, master_keys=MasterKeys(("2026", b"k" * 32)))
+    data = {"email": "ann@example.org", "contacts": [{"phone": "0123"}], "plan": "large"}
+    occurred_at = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    [event] = vault.protected().append(
+        "customer", "c1", [NewEvent("customer.registered", data, {"ip": "192.0.2.1"}, occurred_at=occurred_at)]
+    )
+    path = f"events/{event.log}/{event.position}"
+    text = pages.text(path)
+    assert re.search(r"Encrypted\s+/email\s*,\s+/contacts/0/phone\s*,\s+metadata /ip\s+Personal data", text)
+    assert "Occurred" in text and "2026-01-02T03:04:05" in pages.source(path)
+    for secret in ("ann@example.org", "0123", "192.0.2.1"):
+        assert secret not in pages.source(path)
+    assert "Encrypted" not in pages.text("events/main/1") and "Occurred" not in pages.text("events/main/1")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from webapp.errors import InvalidRequest, NotFound
 from webapp.queries.cursors import EventRows, Place, page_args, read_rows
 from webapp.queries.filters import ActiveFilter, Arguments, Filters, fields
+from webapp.queries.protected import encrypted_places
 from webapp.queries.texts import ShownText, show_text
 from webapp.store.events import RecordedEvent
 from webapp.store.source import Capability, EventSource
@@ -140,6 +142,8 @@ class EventPage:
     previous_in_stream: RecordedEvent | None
     next_in_stream: RecordedEvent | None
     causation_is_event: bool
+    occurred_at: dt.datetime | None
+    encrypted: Sequence[str]
 
     @classmethod
     def load(cls, source: EventSource, log: str, position: int, args: Arguments) -> EventPage:
@@ -157,6 +161,11 @@ class EventPage:
             as_stored, next(iter(before), None), next(iter(after), None), previous, following,
             # Ecotone's causation is a command's message, which is stored nowhere.
             causation_is_event=source.layout != "ecotone",
+            occurred_at=event.occurred_at if event.occurred_at != event.recorded_at else None,
+            encrypted=[
+                *encrypted_places(event.data_text),
+                *(f"metadata {place}" for place in encrypted_places(event.metadata_text)),
+            ],
         )  # fmt: skip
 
 
@@ -174,7 +183,9 @@ def _beside_in_stream(source: EventSource, event: RecordedEvent) -> tuple[Record
     if event.aggregate_type is None or event.aggregate_id is None or event.version is None:
         return None, None
     stream = event.aggregate_type, event.aggregate_id
-    around = list(source.read_stream(*stream, log=event.log, after=max(0, event.version - 2), limit=3))
+    around = list(
+        source.read_stream(*stream, log=event.log, after=max(0, event.version - 2), limit=3, with_payload=False)
+    )
     earlier = [one for one in around if one.version is not None and one.version < event.version]
     later = [one for one in around if one.version is not None and one.version > event.version]
     return (earlier[-1] if earlier else None), (later[0] if later else None)
