@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import aggregates, downloads, pages
+from bench import aggregates, downloads, groups, pages
 from bench.filling import Filled, Tell
 from bench.report import HEADING as SPEEDS_HEADING
 from bench.report import as_json, machine, markdown, missed
@@ -63,6 +63,7 @@ def _over_filled(name: str, part: Any) -> Callable[[Run], Outcome]:
 
 PARTS: dict[str, Callable[[Run], Outcome]] = {
     "speeds": speeds,
+    "groups": _over_filled("groups", groups),
     "pages": _over_filled("pages", pages),
     "downloads": _over_filled("downloads", downloads),
     "aggregates": _over_filled("aggregates", aggregates),

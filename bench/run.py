@@ -26,10 +26,12 @@ class Shape:
     calls: int
     events: int
     aggregates: int
+    calls_for_each: int = 1
+    """How many calls one after the other are for the same aggregate."""
 
 
 SHAPES = (
-    Shape("append one event", 300, 1, 1),
+    Shape("append one event", 300, 1, 1, calls_for_each=5),
     Shape("append 1,000 events of one aggregate", 15, 1000, 1),
     Shape("append 1,000 events of 100 new aggregates", 15, 1000, 100),
 )
@@ -97,7 +99,10 @@ def run(backend: str, folder: Path, tell: Callable[[str], None]) -> list[Result]
 def append_in_turns(everybody: list[Contestant], shape: Shape) -> dict[str, Speeds]:
     """Speeds of a shape; inputs are made before the clock runs, the first round is a warm-up that doesn't count."""
     seed = SHAPES.index(shape) * 100
-    inputs = [list(appends(shape.calls, shape.events, shape.aggregates, seed + n)) for n in range(ROUNDS + 1)]
+    inputs = [
+        list(appends(shape.calls, shape.events, shape.aggregates, seed + n, shape.calls_for_each))
+        for n in range(ROUNDS + 1)
+    ]
     gc.collect()
     gc.freeze()  # what is only here to be stored shouldn't be walked again and again meanwhile
     for each in everybody:

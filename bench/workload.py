@@ -33,14 +33,19 @@ def _event(chance: random.Random, number: int) -> tuple[str, dict[str, Any], dic
     return TYPES[number % len(TYPES)], data, metadata
 
 
-def appends(calls: int, events: int, aggregates: int, seed: int) -> Iterator[list[Given]]:
-    """`calls` lists of `events` events each, spread evenly over `aggregates` new aggregates."""
+def appends(
+    calls: int, events: int, aggregates: int, seed: int, calls_for_each: int = 1
+) -> Iterator[list[Given]]:  # fmt: skip
+    """`calls` lists of `events` events each, spread evenly over `aggregates` new aggregates, which get so many calls."""
     chance = random.Random(seed)
     number = 0
-    for _ in range(calls):
+    for at in range(calls):
+        if at % calls_for_each == 0:
+            ids, version = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(aggregates)], 0
         call = []
-        for _ in range(aggregates):
+        for aggregate_id in ids:
             share = [_event(chance, number + n) for n in range(events // aggregates)]
             number += len(share)
-            call.append(Given(str(uuid.UUID(int=chance.getrandbits(128))), 0, share))
+            call.append(Given(aggregate_id, version, share))
+        version += events // aggregates
         yield call

@@ -10,7 +10,8 @@ import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        blocked = {"flask", "flask_wtf", "werkzeug", "jinja2", "gunicorn", "argon2", "rich", "zipstream", "pydantic", "attr", "attrs"}
+        blocked = {"flask", "flask_wtf", "werkzeug", "jinja2", "gunicorn", "argon2", "rich", "zipstream", "pydantic", "attr", "attrs",
+               "django", "fastapi", "starlette"}
         if name.split(".")[0] in blocked:
             raise ImportError(f"{name} is blocked")
         return None

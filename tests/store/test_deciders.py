@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.helpers import run_together
+from tests.store.helpers import in_memory_too, run_together
 from webapp.errors import AlreadyEnded, InvalidDefinition, InvalidEvent, NotFound
 from webapp.store import EventStore, NewEvent, Serializer, WrongExpectedVersion
 from webapp.store.deciders import Decided, Decider, DeciderRepository, run
@@ -74,6 +74,7 @@ def test_a_decider_runs_in_memory() -> None:
         run(bulb, [LIGHT, LIGHT])
 
 
+@in_memory_too
 def test_a_decider_runs_over_a_store(store: EventStore) -> None:
     bulbs = DeciderRepository(store, bulb, "bulb", serializer=serializer)
     assert bulbs.load("1") == Decided(Bulb(), 0)
@@ -126,6 +127,7 @@ def test_none_may_be_a_state(sqlite_store: EventStore) -> None:
     assert [repository.handle("a", n).state for n in (1, 0, 2)] == [1, None, 2]
 
 
+@in_memory_too
 def test_decisions_of_rivals_are_made_again(store: EventStore) -> None:
     counter: Decider[int, int] = Decider(
         0, lambda by, n: ("counted", {"to": n + by}), lambda n, event: event.data["to"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.store.helpers import run_together
+from tests.store.helpers import in_memory_too, run_together
 from webapp.errors import (
     Conflict,
     FoldingFailed,
@@ -91,6 +91,7 @@ def accounts(sqlite_store: EventStore) -> Repository[Account]:
     return Repository(sqlite_store, Account)
 
 
+@in_memory_too
 def test_an_aggregate_lives_through_its_repository(store: EventStore) -> None:
     accounts = Repository(store, Account)
     assert accounts.find("1") is None
@@ -242,6 +243,7 @@ def test_attempts_are_bounded(sqlite_store: EventStore) -> None:
             Repository(sqlite_store, Account, attempts=attempts)  # type: ignore[arg-type]
 
 
+@in_memory_too
 def test_rivals_all_get_in_by_deciding_again(store: EventStore) -> None:
     accounts = Repository(store, Account, attempts=100)
     accounts.create("1", Account.open, "ann")
@@ -330,6 +332,7 @@ def test_an_older_state_can_be_looked_at_but_not_saved(accounts: Repository[Acco
         accounts.save(old, Deposited(5))
 
 
+@in_memory_too
 def test_as_known_at_a_time(store: EventStore) -> None:
     accounts = Repository(store, Account)
     for amount in (1, 2, 3):
@@ -351,6 +354,7 @@ def day(number: int) -> dt.datetime:
     return dt.datetime(2026, 1, number, tzinfo=dt.UTC)
 
 
+@in_memory_too
 @aggregate("price", id="product")
 @dataclass
 class Price:

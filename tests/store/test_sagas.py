@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.helpers import run_together
+from tests.store.helpers import in_memory_too, run_together
 from webapp.errors import InvalidDefinition, InvalidEvent, InvalidRequest, SagaFailed
 from webapp.store import EventStore, NewEvent, RecordedEvent, Serializer
 from webapp.store.aggregates import applies
@@ -91,6 +91,7 @@ def types(store: EventStore, order: str) -> list[str]:
 PLACED = ["saga.reacted", "billing.charge", "saga.due", "saga.due"]
 
 
+@in_memory_too
 def test_a_saga_runs_from_its_first_event_to_its_end(store: EventStore, clock: Clock) -> None:
     runner = runner_of(store, clock)
     place(store, "1")
@@ -123,6 +124,7 @@ def test_what_it_records_says_what_caused_it(sqlite_store: EventStore, clock: Cl
     assert {one.metadata["tenant"] for one in recorded} == {"acme"}
 
 
+@in_memory_too
 def test_an_event_fed_again_changes_nothing(store: EventStore, clock: Clock) -> None:
     first, second = place(store, "1"), pay(store, "1", 60)
     for _ in range(3):
@@ -132,6 +134,7 @@ def test_an_event_fed_again_changes_nothing(store: EventStore, clock: Clock) -> 
     assert types(store, "1") == [*PLACED, "saga.reacted", "fulfilment.paid"]
 
 
+@in_memory_too
 def test_runners_that_race_record_each_reaction_once(store: EventStore, clock: Clock) -> None:
     events = []
     for number in range(6):
@@ -197,6 +200,7 @@ def test_an_event_for_a_saga_that_never_began_passes_by(sqlite_store: EventStore
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
+@in_memory_too
 def test_what_is_due_fires_once_when_its_time_has_come(store: EventStore, clock: Clock) -> None:
     runner, placed = runner_of(store, clock), place(store, "1")
     runner.catch_up()
@@ -227,6 +231,7 @@ def test_a_clock_that_jumps_back_fires_nothing_again(sqlite_store: EventStore, c
     assert types(sqlite_store, "1").count("mail.remind") == 1
 
 
+@in_memory_too
 def test_runners_that_race_fire_each_timeout_once(store: EventStore, clock: Clock) -> None:
     for number in range(5):
         place(store, str(number))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.helpers import count, execute
+from tests.store.helpers import count, execute, in_memory_too
 from webapp.errors import InvalidDefinition, InvalidRequest, NotFound
 from webapp.store import EventStore, NewEvent, Serializer
 from webapp.store.aggregates import aggregate, applies
@@ -164,6 +164,7 @@ def test_every_is_a_number_from_one_on(every: Any) -> None:
 # --- time travel ----------------------------------------------------------------------------------------------------
 
 
+@in_memory_too
 def test_time_travel_starts_from_a_snapshot_within_and_never_a_newer_one(store: EventStore) -> None:
     counters = Repository(store, Counter, snapshots=SnapshotPolicy(every=5))
     count_to(counters, 17)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+lone_surrogate = re.compile("[\ud800-\udfff]")
 highest = 10**18
 """The highest number that an option takes: below what databases hold."""
 Place = click.IntRange(0, highest)
@@ -34,7 +36,10 @@ def domain_option(function: F) -> F:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One line of JSON on stdout; times as RFC 3339, what JSON doesn't know as text."""
-    click.echo(json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain))
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    if not text.isascii() and lone_surrogate.search(text):  # which have no UTF-8; escaped they are JSON all the same
+        text = json.dumps(record, separators=(",", ":"), default=_plain)
+    click.echo(text)
 
 
 def _plain(value: Any) -> str:

@@ -75,7 +75,8 @@ def fold_all(
     if last is None or (version is not None and (last.version or 0) < version):
         raise NotFound("version", str(version), f"It has versions up to {last.version if last else 0}.")
     if passed_over:
-        say(f"Passed over, since their payload is not JSON: versions {', '.join(map(str, passed_over[:20]))}.")
+        versions = ", ".join(map(str, passed_over[:20])) + (" and more" if len(passed_over) > 20 else "")
+        say(f"Passed over, since their payload is not JSON or nested too deep to be decoded: versions {versions}.")
     return Folded(to_plain(state), last, folding.name)
 
 

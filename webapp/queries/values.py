@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from webapp.queries.texts import shorten
 
+_names_of_floats = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 most_rows = 300
 _deepest = 5
 _deepest_plain = 40
@@ -20,6 +22,8 @@ def to_plain(value: Any, depth: int = 0) -> Any:
     """The value in the words of JSON, whatever classes a state is made of; what is too deep becomes “…”."""
     if isinstance(value, enum.Enum):
         value = value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return _names_of_floats[str(value)]  # what 1e400 decodes to; JSON has no number for it
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if depth >= _deepest_plain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -159,9 +160,9 @@ class Appender:
         """What there is of each type after what was counted last, this append included."""
         tail = Uncounted(counter.id, counter.counted, counter.head, counter.counted_streams, counter.streams)
         counts = count(self.dialect, self.connection, [tail])
-        began_at = {row[2]: row[6] for row in reversed(draft.rows)}
-        counts.add((type_id, 1, began_at[stream_id]) for stream_id, type_id, _ in draft.new_streams)
-        counts.add((row[4], 1, row[6]) for row in draft.rows)
+        began_at = dict(map(itemgetter(2, 6), reversed(draft.rows)))
+        counts.add_each([(type_id, began_at[stream_id]) for stream_id, type_id, _ in draft.new_streams])
+        counts.add_each(list(map(itemgetter(4, 6), draft.rows)))
         return counts
 
     def _lock(self, log: str) -> LogCounter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from webapp.store.dialects import Dialect
 
 _streams_remembered = 100_000
 _lookup_chunk = 500
+_log, _stream, _type = itemgetter(0), itemgetter(2), itemgetter(4)
 
 
 class Catalog:
@@ -44,12 +46,12 @@ class Catalog:
             self._stream_ids = {}
         self._stream_ids.update(ids)
 
-    def learn_names(self, dialect: Dialect, connection: sa.Connection, rows: Iterable[tuple[Any, ...]]) -> Names:
+    def learn_names(self, dialect: Dialect, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> Names:
         """All that is needed to name the logs, types and streams in rows of events."""
         if len(self.streams) > _streams_remembered:
             self.streams = {}
         streams = self.streams
-        unknown = sorted({row[2] for row in rows}.difference(streams))
+        unknown = sorted(set(map(_stream, rows)).difference(streams))
         cursor = connection.connection.cursor()
         for at in range(0, len(unknown), _lookup_chunk):
             chunk = unknown[at : at + _lookup_chunk]
@@ -57,10 +59,10 @@ class Catalog:
             sql = f"SELECT id, type_id, aggregate_id FROM projectionist_streams WHERE id IN ({marks})"
             for stream_id, type_id, aggregate_id in dialect.read_rows(connection, sql, chunk):
                 streams[stream_id] = (type_id, aggregate_id)
-        if not {row[0] for row in rows} <= self.log_names.keys():
+        if not set(map(_log, rows)) <= self.log_names.keys():
             cursor.execute("SELECT id, name FROM projectionist_logs")
             self.log_names = dict(cursor.fetchall())
-        if not ({row[4] for row in rows} | {streams[stream][0] for stream in unknown}) <= self.type_names.keys():
+        if not (set(map(_type, rows)) | {streams[stream][0] for stream in unknown}) <= self.type_names.keys():
             cursor.execute("SELECT id, name FROM projectionist_types")
             self.type_names = dict(cursor.fetchall())
         return Names(self.log_names, self.type_names, streams)

@@ -31,6 +31,11 @@ class Counts:
             self.totals[type_id] += number
             self.last_at[type_id] = last_at
 
+    def add_each(self, seen: Sequence[tuple[int, Any]]) -> None:
+        """Adds one for each (type, time), later ones last."""
+        self.totals.update(type_id for type_id, _ in seen)
+        self.last_at.update(seen)
+
 
 def is_due(head: int, new_head: int) -> bool:
     """Whether an append that moves a log's head so far has to bring the totals up to date."""

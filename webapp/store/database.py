@@ -53,6 +53,21 @@ def parse_url(text: str | URL) -> URL:
     return url
 
 
+def _take_prepare_threshold(url: URL) -> tuple[URL, dict[str, Any]]:
+    """The URL without `prepare_threshold`, and that as the driver takes it.
+
+    psycopg prepares a statement on the server when it runs for so many times; `none` is for poolers that don't know of
+    that, such as PgBouncer before 1.21 in transaction mode.
+    """
+    key = "prepare_threshold"
+    value = url.query.get(key)
+    if value is None or url.get_backend_name() != "postgresql":
+        return url, {}
+    if value != "none" and not (isinstance(value, str) and value.isdecimal()):
+        raise InvalidRequest(f"{key} in the URL must be a number, or none for never; “{value}” is not.", field="url")
+    return url.difference_update_query([key]), {key: None if value == "none" else int(value)}
+
+
 def hide_password(url: str | URL) -> str:
     """The URL fit for people: short form, the password as ***."""
     url = parse_url(url)
@@ -77,7 +92,7 @@ class Database:
         overflow: int = pool_overflow,
         page_seconds: float = page_seconds,
     ) -> None:
-        self.url = parse_url(url)
+        self.url, driver_arguments = _take_prepare_threshold(parse_url(url))
         self.page_seconds = page_seconds
         self._lock = threading.Lock()
         self._dialect: Dialect | None = None
@@ -98,7 +113,7 @@ class Database:
                 "pool_recycle": 1800,
             }
             arguments["isolation_level"] = "READ COMMITTED"
-            arguments["connect_args"] = {"connect_timeout": 5}
+            arguments["connect_args"] = {"connect_timeout": 5} | driver_arguments
         try:
             self.engine = sa.create_engine(self.url, **arguments)
         except (NoSuchModuleError, ModuleNotFoundError, ArgumentError) as error:

@@ -206,15 +206,17 @@ class PreparedEvent(NamedTuple):
 def prepare(event: NewEvent) -> PreparedEvent:
     """The event with its texts made and everything checked; raises InvalidEvent with a sentence."""
     type_ = checked_name(event.type, "event type", type_limit)
-    event_id = id_bytes(event.id)
-    data_text = to_text(event.data, "data", type_)
+    event_id = uuid7_bytes() if event.id is None else id_bytes(event.id)
+    data = event.data
+    data_text = encode(data, "data", type_) if type(data) is dict else to_text(data, "data", type_)
     metadata = event.metadata
     if event.occurred_at is not None:
         metadata = dated_metadata(type_, metadata, event.occurred_at)
     if not metadata and (metadata is None or isinstance(metadata, Mapping)):
         return PreparedEvent(type_, event_id, data_text, "{}", None, None, None)
-    metadata_text = to_text(metadata, "metadata", type_)
-    if not isinstance(metadata, Mapping):
+    is_dict = type(metadata) is dict
+    metadata_text = encode(metadata, "metadata", type_) if is_dict else to_text(metadata, "metadata", type_)
+    if not isinstance(metadata, (dict, Mapping)):  # dict first, which is quick to tell
         try:
             metadata = parse_json(metadata_text)
         except ValueError as error:
@@ -265,8 +267,8 @@ def _to_uuid(value: uuid.UUID | str) -> uuid.UUID:
 
 
 def _short(value: Any, what: str) -> str | None:
-    if value is None:
-        return None
+    if value is None or (type(value) is str and 0 < len(value) <= id_limit and value.isprintable()):
+        return value
     return checked_name(value if isinstance(value, str) else compact(value), what, id_limit)
 
 

@@ -92,9 +92,9 @@ _orjson_options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATAC
 def encode(value: Any, part: str = "value", type_: str | None = None) -> str:
     """A JSON value as compact text; raises InvalidEvent for what JSON has no word for (NaN, sets, objects)."""
     try:
-        text = orjson.dumps(value, option=_orjson_options)
-        if b"null" not in text:  # orjson writes NaN as null; nothing may be altered, so such a text is made again
-            return text.decode()
+        text = orjson.dumps(value, None, _orjson_options).decode()
+        if "null" not in text:  # orjson writes NaN as null; nothing may be altered, so such a text is made again
+            return text
     except (TypeError, RecursionError):
         pass
     try:

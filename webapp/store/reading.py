@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ columns = (
 texts = ("data", "metadata")
 kinds = ("int4", "int8", "int8", "int8", "int4", "uuid", "timestamptz", "varchar", "varchar", "varchar", "text", "text")
 _whole = f"SELECT {', '.join(f'e.{column}' for column in columns)} FROM projectionist_events e WHERE "
+_data, _metadata = itemgetter(columns.index("data")), itemgetter(columns.index("metadata"))
 _large = 32_768
 """Texts beyond this size come one event at a time, or a page of them would fill the memory."""
 _without_payload = _whole.replace("e.data, e.metadata", "NULL, NULL")
@@ -75,7 +77,9 @@ def fetch(
     """The events of one statement; `where` marks its values by {p}. Those left without a large text `fill` completes."""
     select = _whole if with_payload else _without_payload
     if with_payload and not with_large:
-        light = (f"CASE WHEN {dialect.octets}(e.{column}) > {_large} THEN NULL ELSE e.{column} END" for column in texts)
+        light = (
+            f"CASE WHEN {dialect.octets(f'e.{column}')} > {_large} THEN NULL ELSE e.{column} END" for column in texts
+        )
         select = _whole.replace("e.data, e.metadata", ", ".join(light))
     sql = select + where.replace("{p}", dialect.parameter)
     if order:
@@ -89,11 +93,15 @@ def fetch(
     return [StoredEvent(row, names) for row in rows]
 
 
-def fill(database: Database, catalog: Catalog, events: Sequence[StoredEvent]) -> Iterator[RecordedEvent]:
+def fill(database: Database, catalog: Catalog, events: Sequence[StoredEvent]) -> Iterable[RecordedEvent]:
     """The events, each that came without its large texts read whole when its turn comes."""
-    if not any(row[10] is None or row[11] is None for row in (event._row for event in events)):
-        yield from events
-        return
+    rows = [event._row for event in events]
+    if None not in map(_data, rows) and None not in map(_metadata, rows):
+        return events
+    return _fill_in_turn(database, catalog, events)
+
+
+def _fill_in_turn(database: Database, catalog: Catalog, events: Sequence[StoredEvent]) -> Iterator[RecordedEvent]:
     for event in events:
         log_id, position, *_, data, metadata = event._row
         if data is None or metadata is None:

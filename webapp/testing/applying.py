@@ -23,22 +23,23 @@ Rows = dict[Any, dict[str, Any]]
 
 @dataclass(slots=True)
 class Applied:
-    """One generation of a projection, and how much of its derived log has been looked at."""
+    """One generation of a projection."""
 
     batch: Batch
-    emitted: int = 0
 
     def apply(self, events: Sequence[RecordedEvent], *, is_replay: bool) -> list[RecordedEvent]:
         """The derived events that this batch emitted; raises ProjectionFailed."""
+        before = len(self._read_derived(0))
         self.batch.apply(events, is_replay=is_replay)
+        return self._read_derived(before)
+
+    def _read_derived(self, after: int) -> list[RecordedEvent]:
         store = self.batch.store
         with store.database.reading() as connection:
             row = checkpoints.find_projection(connection, self.batch.projection.name)
         if row is None or row.derived_log is None:
             return []
-        found = list(store.read_log(row.derived_log, after=self.emitted, limit=None))
-        self.emitted += len(found)
-        return found
+        return list(store.read_log(row.derived_log, after=after, limit=None))
 
     def read(self, table: Table) -> Rows:
         """All rows of a table of this generation, by key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -29,10 +30,9 @@ def compare_events(
     left: list[str] = []
     right: list[str] = []
     for wanted, found, stream in zip_longest(expected, recorded, streams[: max(len(expected), len(recorded))]):
-        both = _facts(wanted, found, stream, keys)
-        for lines, facts in zip((left, right), both, strict=True):
-            if facts is not None:
-                lines += json_lines(facts)
+        expected_facts, recorded_facts = _facts(wanted, found, stream, keys)
+        left += json_lines(expected_facts) if wanted is not None else []
+        right += json_lines(recorded_facts) if found is not None else []
     if left == right:
         return None
     titles = (f"expected ({_count(expected)})", f"recorded ({_count(recorded)})")
@@ -41,7 +41,7 @@ def compare_events(
 
 def show_events(recorded: Iterable[RecordedEvent]) -> str:
     """Recorded events as JSON, one after the other."""
-    return "\n".join(line for event in recorded for line in json_lines(_facts(None, event, None, ())[1]))
+    return "\n".join(line for event in recorded for line in json_lines(_read(event)[0]))
 
 
 def _count(events: Sequence[Any]) -> str:
@@ -50,33 +50,34 @@ def _count(events: Sequence[Any]) -> str:
 
 def _facts(
     wanted: NewEvent | None, found: RecordedEvent | None, stream: tuple[str, str] | None, keys: Collection[str]
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What is compared of an expected event, and the same of the one that was recorded in its place."""
-    actual: dict[str, Any] = {}
-    if found is not None:
-        actual = {"type": found.type, "data": in_order(_value(found.data_text))}
-        metadata = _value(found.metadata_text)
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is compared of an expected event, and the same of the one recorded in its place; {} for one that isn't there."""
+    actual, metadata = _read(found) if found is not None else ({}, {})
     if wanted is None:
-        return None, actual
+        return {}, actual
     if found is not None:
-        wanted = NewEvent(
-            wanted.type, fill_in(wanted.data, actual["data"]), fill_in(wanted.metadata, metadata), wanted.id, wanted.occurred_at
-        )  # fmt: skip
+        data, more = fill_in(wanted.data, actual["data"]), fill_in(wanted.metadata, metadata)
+        wanted = NewEvent(wanted.type, data, more, wanted.id, wanted.occurred_at)
     ready = prepare(wanted)
-    expected = {"type": ready.type, "data": in_order(_value(ready.data_text))}
+    expected: dict[str, Any] = {"type": ready.type, "data": in_order(_value(ready.data_text))}
     wanted_metadata = _value(ready.metadata_text)
     parts = sorted({*keys, *wanted_metadata})
-    for facts, of in ((expected, wanted_metadata), (actual, metadata if found is not None else {})):
-        chosen = {key: in_order(of[key]) for key in parts if isinstance(of, dict) and key in of}
+    for facts, of in ((expected, wanted_metadata), (actual, metadata)):
+        chosen = {key: in_order(of[key]) for key in parts if key in of}
         if chosen:
             facts["metadata"] = chosen
     if wanted.id is not None:
-        expected["id"] = str(wanted.id).lower()
-        actual["id"] = found.id if found is not None else None
+        expected["id"], actual["id"] = str(uuid.UUID(bytes=ready.id)), found.id if found is not None else None
     if stream is not None:
-        expected["stream"] = "/".join(stream)
-        actual["stream"] = found.stream if found is not None else None
-    return expected, actual if found is not None else None
+        expected["stream"], actual["stream"] = "/".join(stream), found.stream if found is not None else None
+    return expected, actual
+
+
+def _read(event: RecordedEvent) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is compared of every event, and its metadata."""
+    metadata = _value(event.metadata_text)
+    facts = {"type": event.type, "data": in_order(_value(event.data_text))}
+    return facts, metadata if isinstance(metadata, dict) else {}
 
 
 def _value(text: str | bytes | None) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.errors import InvalidRequest
 from webapp.store.events import Append, RecordedEvent
 from webapp.store.recording import EventSerializer, to_new_event
 from webapp.testing.memory import MemoryStore
@@ -18,16 +19,16 @@ class Stream:
     aggregate_type: str
     aggregate_id: str
     events: tuple[Any, ...]
-    log: str = "main"
+    log: str | None = None
 
 
-def stream(aggregate_type: str, aggregate_id: str, *events: Any, log: str = "main") -> Stream:
+def stream(aggregate_type: str, aggregate_id: str, *events: Any, log: str | None = None) -> Stream:
     """Events of one aggregate, where a saga or a projection looks at whose they are.
 
     ```python
     given(totals).when(stream("order", "42", OrderPlaced(100)), stream("order", "43", OrderPlaced(5)))
     ```
-    Events that stand without it belong to the aggregate given/1 in the log main.
+    Events that stand without it belong to the aggregate given/1. The log is the first that a projection reads, or main.
     """
     return Stream(aggregate_type, aggregate_id, events, log)
 
@@ -41,11 +42,18 @@ def as_stream(item: Any) -> Stream:
     return Stream("given", "1", (item,))
 
 
-def record(store: MemoryStore, items: Iterable[Any], serializer: EventSerializer) -> list[RecordedEvent]:
-    """The events as recorded, in the order given; raises what the serializer and the store raise."""
-    return store.append_many(
-        [
-            Append(one.aggregate_type, one.aggregate_id, [to_new_event(event, serializer) for event in one.events], log=one.log)
-            for one in map(as_stream, items)
-        ]
-    )  # fmt: skip
+def record(
+    store: MemoryStore, items: Iterable[Any], serializer: EventSerializer, logs: Sequence[str] = ("main",)
+) -> list[RecordedEvent]:
+    """The events as recorded, in the order given, in the first of the `logs` unless they say in which.
+
+    Raises what the serializer and the store raise, and InvalidRequest for a log that is none of these.
+    """
+    appends = []
+    for one in map(as_stream, items):
+        log = one.log or logs[0]
+        if log not in logs:
+            raise InvalidRequest(f"Events of the log {log} never come here, only those of {', '.join(logs)}.", "log")
+        new = [to_new_event(event, serializer) for event in one.events]
+        appends.append(Append(one.aggregate_type, one.aggregate_id, new, log=log))
+    return store.append_many(appends)

@@ -160,10 +160,7 @@ class MemoryStore:
         """Copies of the logs as they stand at one moment, by name; of one of them if it's named."""
         with self._lock:
             chosen = [self._log(name)] if name is not None else self._logs.values()
-            copies = [
-                MemoryLog(log.name, list(log.events), {stream: list(places) for stream, places in log.streams.items()})
-                for log in chosen
-            ]
+            copies = [log.copy() for log in chosen]
         return sorted(copies, key=lambda log: log.name.encode())
 
     # --- reading ----------------------------------------------------------------------------------------------------

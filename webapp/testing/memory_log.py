@@ -26,6 +26,10 @@ class MemoryLog:
         """When its last event was recorded."""
         return self.events[-1].recorded_at if self.events else None
 
+    def copy(self) -> MemoryLog:
+        """The log as it stands, for a reader while others append."""
+        return MemoryLog(self.name, list(self.events), {stream: list(at) for stream, at in self.streams.items()})
+
     def describe(self) -> Log:
         """The log as sources tell of it."""
         head = len(self.events)

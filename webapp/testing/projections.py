@@ -42,7 +42,7 @@ class ProjectionScenario(Scenario):
         self.clock = clock or Clock()
         self.projection = projection
         self.events = MemoryStore(self.clock)
-        self.serializer = serializer or RawEvents()
+        self.serializer = serializer or projection.serializer or RawEvents()
         stack = ExitStack()
         weakref.finalize(self, stack.close)
         self.store = store or stack.enter_context(temporary_store())
@@ -55,7 +55,7 @@ class ProjectionScenario(Scenario):
         return self._run(lambda: self._apply(events, is_replay))
 
     def _apply(self, events: Sequence[Any], is_replay: bool) -> list[RecordedEvent]:
-        recorded = record(self.events, events, self.serializer)
+        recorded = record(self.events, events, self.serializer, self.projection.logs)
         self._all += recorded
         return self._applied.apply(recorded, is_replay=is_replay) if recorded else []
 
@@ -67,7 +67,7 @@ class ProjectionScenario(Scenario):
         A key of several columns is a tuple. Values are compared as Python compares them.
         """
         __tracebackhide__ = True
-        self._refuse_error()
+        self._look_at_events()
         definition = next((one for one in self.projection.tables if one.name == table), None)
         if definition is None:
             raise InvalidDefinition(f"{self.name} has no table {table}.")
@@ -86,7 +86,7 @@ class ProjectionScenario(Scenario):
         An event may stand in a `stream` of the aggregate that it must have been emitted for.
         """
         __tracebackhide__ = True
-        outcome = self._refuse_error()
+        recorded = self._look_at_events()
         streams: list[tuple[str, str] | None] = []
         expected: list[NewEvent] = []
         for item in events:
@@ -94,7 +94,7 @@ class ProjectionScenario(Scenario):
             for event in one.events:
                 expected.append(to_new_event(event, self.serializer))
                 streams.append((one.aggregate_type, one.aggregate_id) if one is item else None)
-        shown = compare_events(expected, outcome, streams=streams)
+        shown = compare_events(expected, recorded, streams=streams)
         if shown is not None:
             raise self._failed("emitted other events than expected", shown)
         return self
@@ -106,7 +106,7 @@ class ProjectionScenario(Scenario):
         handlers that depend on more than the events, such as the time of day or where a batch ends.
         """
         __tracebackhide__ = True
-        self._refuse_error()
+        self._look_at_events()
         for size, words in ((len(self._all) or 1, "in one batch"), (1, "event by event")):
             state, tables = replay(self._applied, self._all, size)
             for table in self.projection.tables:
@@ -116,13 +116,6 @@ class ProjectionScenario(Scenario):
             if state != self._state():
                 self._claim_state(state, self._state())
         return self
-
-    def _refuse_error(self) -> Sequence[RecordedEvent]:
-        __tracebackhide__ = True
-        outcome = self._look()
-        if outcome.error is not None:
-            raise self._failed(f"failed: {outcome.error}") from outcome.error
-        return outcome.events
 
     def _expected(self, events: Sequence[Any]) -> list[NewEvent]:
         return [to_new_event(event, self.serializer) for event in events]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.testing.showing import json_lines, side_by_side
+from webapp.testing.showing import python_lines, side_by_side
 
 Rows = Mapping[Any, Mapping[str, Any]]
 
@@ -34,4 +34,4 @@ def _like(row: Mapping[str, Any], expected: Mapping[str, Any] | None) -> dict[st
 
 
 def _lines(key: Any, row: Mapping[str, Any]) -> list[str]:
-    return json_lines({key: dict(row)})[1:-1]
+    return [f"{key!r}:", *python_lines(row, "  ")]

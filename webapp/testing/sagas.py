@@ -9,6 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 from webapp.errors import InvalidRequest, NotFound
 from webapp.store import sagas
 from webapp.store.events import EventFilter, NewEvent, RecordedEvent
+from webapp.store.folding import Folder
 from webapp.store.recording import EventSerializer, RawEvents, to_new_event
 from webapp.store.saga_runner import SagaRunner
 from webapp.store.sagas import Process, SagaClass
@@ -64,9 +65,7 @@ class SagaScenario(Scenario, Generic[S]):
     def then_completed(self, id: Any = None) -> Self:
         """Claims that the saga has ended: the one that reacted last, or the one of this id."""
         __tracebackhide__ = True
-        outcome = self._look()
-        if outcome.error is not None:
-            raise self._failed(f"raised {outcome.error}") from outcome.error
+        self._look_at_events()
         process = self._process(id)
         if not process.is_completed:
             waits = ", ".join(f"{one.name} at {one.at.isoformat()}" for one in process.timeouts.values())
@@ -76,20 +75,20 @@ class SagaScenario(Scenario, Generic[S]):
     def then_state(self, expected: Any, *, id: Any = None) -> Self:
         """Like Scenario.then_state, of the saga that reacted last, or of the one of this id."""
         __tracebackhide__ = True
-        outcome = self._look()
-        if outcome.error is not None:
-            raise self._failed(f"raised {outcome.error}") from outcome.error
+        self._look_at_events()
         return self._claim_state(self._process(id).state, expected)
 
     def _process(self, id: Any) -> Process[S]:
-        if id is not None:
-            found = self.runner.find(id)
-            if found is None:
-                raise NotFound(self.definition.aggregate_type, str(id), "No event began it.")
-            return found
-        if self._last is None:
+        """The saga of an id, or the one that reacted last, with the state that its next reaction would find."""
+        if id is None and self._last is None:
             raise InvalidRequest(f"No event began any {self.name}, so there is no state of one. Give its first event.")
-        process: Process[S] = self.runner._load(str(self._last.aggregate_id))
+        stored_id = self.definition.join(id) if self._last is None or id is not None else self._last.aggregate_id or ""
+        folder = Folder(self.store, self.definition, _log, self.serializer)
+        process: Process[S] = folder.fold(stored_id).state
+        if not process.version:
+            raise NotFound(self.definition.aggregate_type, stored_id, "No event began it.")
+        if process.state is None:
+            process.state = self.definition.aggregate.initial(stored_id)
         return process
 
     # --- steps ------------------------------------------------------------------------------------------------------

@@ -5,34 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from webapp.errors import FoldingFailed, InvalidRequest, ProjectionFailed, SagaFailed
 from webapp.store.events import NewEvent, RecordedEvent
 from webapp.testing.clock import Clock
 from webapp.testing.comparing import compare_events, show_events
+from webapp.testing.outcome import Outcome, said
 from webapp.testing.states import compare_state
 
 _wrappers = (SagaFailed, ProjectionFailed, FoldingFailed)
-_unset: Any = object()
 
 
 class ScenarioNotChecked(RuntimeWarning):
     """A scenario ran a step and was never asked what came of it, so its test proves nothing."""
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What a step came to: events, or the error that it raised, and whether anybody has looked."""
-
-    events: Sequence[RecordedEvent] = ()
-    error: Exception | None = None
-    is_checked: bool = False
-
-
-class Scenario:
+class Scenario(ABC):
     """A chain of steps and of claims about them; every `then…` is about the step before it, and returns the scenario.
 
     A step that raises isn't an error by itself: `then_raises` expects it, and all other claims fail by showing it.
@@ -66,8 +57,8 @@ class Scenario:
         expected = self._expected(events)
         if outcome.error is not None:
             shown = compare_events(expected, [], keys=self._keys)
-            raise self._failed(f"raised {_said(outcome.error)}", shown) from outcome.error
-        shown = self._compare(expected, outcome.events)
+            raise self._failed(f"raised {said(outcome.error)}", shown)
+        shown = compare_events(expected, outcome.events, keys=self._keys)
         if shown is not None:
             raise self._failed("recorded other events than expected", shown)
         return self
@@ -77,7 +68,7 @@ class Scenario:
         __tracebackhide__ = True
         outcome = self._look()
         if outcome.error is not None:
-            raise self._failed(f"raised {_said(outcome.error)}, where nothing was expected") from outcome.error
+            raise self._failed(f"raised {said(outcome.error)}, where nothing was expected")
         if outcome.events:
             raise self._failed("recorded events, where none was expected", show_events(outcome.events))
         return self
@@ -97,11 +88,9 @@ class Scenario:
         if not isinstance(error, kind) and isinstance(error, _wrappers) and isinstance(error.__cause__, Exception):
             error = error.__cause__
         if not isinstance(error, kind):
-            raise self._failed(f"raised {_said(error)}, where {wanted} was expected") from error
+            raise self._failed(f"raised {said(error)}, where {wanted} was expected")
         if match is not None and not re.search(match, str(error)):
-            raise self._failed(
-                f"raised {wanted} as expected, but {match!r} is not found in its sentence", f"  {error}"
-            ) from error
+            raise self._failed(f"raised {wanted} as expected, but {match!r} is not found in its sentence", f"  {error}")
         return self
 
     def then_state(self, expected: Any | Callable[[Any], Any] | Mapping[str, Any]) -> Self:
@@ -111,9 +100,7 @@ class Scenario:
         return something true; anything else must be equal to the state.
         """
         __tracebackhide__ = True
-        outcome = self._look()
-        if outcome.error is not None:
-            raise self._failed(f"raised {_said(outcome.error)}") from outcome.error
+        self._look_at_events()
         return self._claim_state(self._state(), expected)
 
     def _claim_state(self, state: Any, expected: Any) -> Self:
@@ -128,25 +115,22 @@ class Scenario:
     _keys: Collection[str] = ()
     """Keys of metadata that are always compared."""
 
+    @abstractmethod
     def _expected(self, events: Sequence[Any]) -> list[NewEvent]:
-        raise NotImplementedError
+        """What a test claims, as the events that are to be there."""
 
-    def _compare(self, expected: Sequence[NewEvent], recorded: Sequence[RecordedEvent]) -> str | None:
-        return compare_events(expected, recorded, keys=self._keys)
-
+    @abstractmethod
     def _state(self) -> Any:
-        raise NotImplementedError
+        """The state that stands now."""
 
     def _run(self, step: Callable[[], Sequence[RecordedEvent]]) -> Self:
         """Runs a step; an error of the step before that nobody has looked at is raised first."""
         previous = self._outcome
         if previous is not None and previous.error is not None and not previous.is_checked:
             previous.is_checked = True
+            previous.explain(previous.error)
             raise previous.error
-        try:
-            self._outcome = Outcome(step())
-        except Exception as error:
-            self._outcome = Outcome(error=error)
+        self._outcome = Outcome.of(step)
         return self
 
     def _look(self) -> Outcome:
@@ -155,17 +139,24 @@ class Scenario:
         self._outcome.is_checked = True
         return self._outcome
 
+    def _look_at_events(self) -> Sequence[RecordedEvent]:
+        """What the step recorded; fails if it raised."""
+        __tracebackhide__ = True
+        outcome = self._look()
+        if outcome.error is not None:
+            raise self._failed(f"raised {said(outcome.error)}")
+        return outcome.events
+
     def _failed(self, sentence: str, shown: str | None = None) -> AssertionError:
-        return AssertionError(f"{self.name} {sentence}." + (f"\n{shown}" if shown else ""))
+        failure = AssertionError(f"{self.name} {sentence}." + (f"\n{shown}" if shown else ""))
+        if self._outcome is not None:
+            self._outcome.explain(failure)
+        return failure
 
     def __del__(self) -> None:
         if self._outcome is not None and not self._outcome.is_checked:
-            what = f"raised {_said(self._outcome.error)}" if self._outcome.error is not None else "was never looked at"
+            what = f"raised {said(self._outcome.error)}" if self._outcome.error is not None else "was never looked at"
             warnings.warn(
                 f"A step of {self.name} {what}. End the scenario with then…, or its test proves nothing.",
                 ScenarioNotChecked, stacklevel=2,
             )  # fmt: skip
-
-
-def _said(error: Exception | None) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(". ")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import pprint
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _widest = 56
@@ -26,6 +27,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key if isinstance(key, str) else repr(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def python_lines(values: Mapping[Any, Any], indent: str = "") -> list[str]:
+    """Values by name, as Python writes them, each from a line of its own on."""
+    found: list[str] = []
+    for name, value in values.items():
+        first, *rest = pprint.pformat(value, width=_widest - 10).split("\n")
+        found += [f"{indent}{name}: {first}", *(f"{indent}  {line}" for line in rest)]
+    return found
 
 
 def in_order(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.testing.showing import json_lines, side_by_side
+from webapp.testing.showing import python_lines, side_by_side
 
 _missing: Any = object()
 
@@ -43,4 +43,4 @@ def _part(state: Any, name: str) -> Any:
 def _shown(expected: dict[str, Any], actual: dict[str, Any]) -> str:
     """Both by name; where they are equal, as the expected one is written, so that only differences are marked."""
     alike = {name: expected[name] if value == expected[name] else value for name, value in actual.items()}
-    return side_by_side(*(json_lines(side) for side in (expected, alike)), ("expected", "actual"))
+    return side_by_side(python_lines(expected), python_lines(alike), ("expected", "actual"))

@@ -114,6 +114,13 @@ class Dialect:
             return RefusedData(f"{where} refused a value: {detail[0] if detail else type(error).__name__}")
         return StoreUnavailable(f"{where} can't be used: {detail[0] if detail else type(error).__name__}")
 
+    def disk_full(self, where: str, detail: str) -> StoreUnavailable:
+        """The error for a write that found no room; the transaction it was part of is rolled back."""
+        return StoreUnavailable(
+            f"{where} has no room left to write: {detail}. The disk is full, or a quota or file size limit is reached: "
+            "make room, then try again. What was acknowledged is safe."
+        )
+
     def needs_migration(self, where: str, what: str) -> NeedsMigration:
         """The error for a missing table or column of ours."""
         return NeedsMigration(f"{where} lacks {what}. Run: projectionist migrate URL")
@@ -206,8 +213,9 @@ class Dialect:
         """
         yield
 
-    octets = "octet_length"
-    """The function that says how long a text is, in bytes or about, without reading a large one."""
+    def octets(self, column: str) -> str:
+        """SQL for how long a text is, in bytes or about, without reading a large one."""
+        return f"octet_length({column})"
 
     bulk_rows = 1
     """From how many rows on append_rows is a bulk statement."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUnavailable, TimedOut
+from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, RefusedData, StoreUnavailable, TimedOut
 from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
 from webapp.store.dialects.callers import MySqlCallers
+
+_no_room = (1114, 1021, 1026, 1030, 3, 20)
+"""Table is full, disk is full, a write failed; 1030 and 3 carry the number of the operating system's error."""
+_raise_the_limit = (
+    "Raise max_allowed_packet on the server, or keep large contents elsewhere and put their address into the event."
+)
+_surely_fits = 1_000_000
 
 
 class MySql(Dialect):
@@ -91,8 +99,15 @@ class MySql(Dialect):
             return StoreUnavailable(f"{where}: there is no such database. Create it, or mend the URL.")
         if code in (2003, 2002, 2005):
             return StoreUnavailable(f"{where} can't be reached. Is it running, are host and port right?")
-        if code == 1153:
-            return StoreUnavailable(f"{where} refused a packet as too large. Raise max_allowed_packet on the server.")
+        if code == 1153 or (code == 1105 and "max_allowed_packet" in detail):
+            return StoreUnavailable(f"{where} refused a packet as too large. {_raise_the_limit}")
+        if code in _no_room or "Errcode: 28" in detail:
+            return self.disk_full(where, detail)
+        if self.is_lost_connection(error):
+            return StoreUnavailable(
+                f"{where} closed the connection{f': {detail}' if detail.strip() else ''}. Is it running? If this was a "
+                f"large statement: {_raise_the_limit[0].lower()}{_raise_the_limit[1:]}"
+            )
         return super().explain_error(error, where)
 
     def append_rows(
@@ -106,7 +121,26 @@ class MySql(Dialect):
         # PyMySQL joins the rows into statements of about max_stmt_length by itself when VALUES is nothing but %s.
         marks = ", ".join(["%s"] * len(columns))
         cursor = connection.connection.cursor()
+        texts = [itemgetter(columns.index(name)) for name in ("data", "metadata") if name in columns]
+        if any(max(map(len, map(text, rows))) > _surely_fits for text in texts):
+            for row in rows:
+                self._check_size(cursor, row)
         cursor.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    def _check_size(self, cursor: Any, values: Sequence[Any]) -> None:
+        """Raises RefusedData for values too large for one packet, at which the server would just hang up."""
+        texts = [value for value in values if isinstance(value, str)]
+        if not any(len(text) > _surely_fits for text in texts):
+            return
+        # In a statement, where each large row stands alone, the driver writes some characters as two.
+        size = sum(len(text.encode()) + sum(map(text.count, "\\\"'\n\r\0\x1a")) for text in texts) + 1_000
+        cursor.execute("SELECT @@max_allowed_packet")
+        (limit,) = cursor.fetchone()
+        if size > limit:
+            raise RefusedData(
+                f"An event of {size:,} bytes is too large for the server, whose max_allowed_packet is {limit:,}. "
+                + _raise_the_limit
+            )
 
     @contextmanager
     def migration_lock(self, connection: sa.Connection) -> Iterator[None]:
@@ -142,6 +176,7 @@ class MySql(Dialect):
 
     def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         cursor = connection.cursor()
+        self._check_size(cursor, values)
         cursor.execute(f"{self.call} projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", values)
         row = cursor.fetchone()
         cursor.nextset()  # the end of the routine, without which the next statement would be out of step

@@ -23,6 +23,9 @@ _append_one = (
     "FROM projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
+_no_room = ("could not extend file", "could not write to file", "could not write block")
+"""How errors begin that carry another code than that of a full disk where a limit of file sizes was reached."""
+
 
 class PostgreSql(Dialect):
     """PostgreSQL 13 and newer through psycopg 3."""
@@ -69,6 +72,8 @@ class PostgreSql(Dialect):
             return self.needs_migration(where, f"a table ({detail})")
         if state == "P0001" and "append-only" in detail:
             return AppendOnly(detail)
+        if state == "53100" or detail.startswith(_no_room):
+            return self.disk_full(where, detail)
         if state == "42501":
             return StoreUnavailable(f"{where} denied a right: {detail}. Grant it, or use another role.")
         if not state and type(error).__name__ in ("OperationalError", "ConnectionTimeout"):

@@ -94,6 +94,9 @@ class Sqlite(Dialect):
             )
         if "file is not a database" in detail:
             return StoreUnavailable(f"{where} is not an SQLite database. Mend the path.")
+        if "disk is full" in detail or "disk I/O error" in detail:
+            # SQLite says I/O error for a file size limit too, and for a disk that fails.
+            return self.disk_full(where, detail)
         if "readonly" in detail:
             return StoreUnavailable(
                 f"{where} can't be written. Give this user the right to write the file and its folder."
@@ -119,7 +122,9 @@ class Sqlite(Dialect):
         driver.executemany(sql + one, rows[whole:])
 
     parameter = "?"
-    octets = "length"  # in characters; octet_length came with 3.43
+
+    def octets(self, column: str) -> str:
+        return f"length(CAST({column} AS BLOB))"  # octet_length came with 3.43; a text's own length has to be counted
 
     def prepare_database(self, database: Database) -> None:
         # WAL lets pages read while a writer writes; the mode stays with the file. SQLite doesn't wait by itself where
