@@ -23,6 +23,8 @@ class Kind:
     advice: str = ""
 
 
+_in_the_code = "It has to be mended in the code."
+
 kinds: dict[type[errors.ProjectionistError], Kind] = {
     errors.AmbiguousLog: Kind(300, "Which log?"),
     errors.InvalidRequest: Kind(400, "That can’t be used"),
@@ -32,7 +34,14 @@ kinds: dict[type[errors.ProjectionistError], Kind] = {
     errors.ProjectionFailed: Kind(409, "The projection failed"),
     errors.AppendOnly: Kind(409, "Events can’t be changed"),
     errors.RefusedData: Kind(409, "The database refused it"),
-    errors.InvalidDefinition: Kind(409, "A definition contradicts itself", "It has to be mended in the code."),
+    errors.SagaFailed: Kind(409, "The saga failed"),
+    errors.UnknownEvent: Kind(409, "No class for that event", _in_the_code),
+    errors.UnhandledEvent: Kind(409, "No handler for that event", _in_the_code),
+    errors.FoldingFailed: Kind(409, "The state can’t be folded", _in_the_code),
+    errors.UpcastingFailed: Kind(409, "The event can’t be brought up to date", _in_the_code),
+    errors.LoadingFailed: Kind(409, "The event doesn’t fit its class", _in_the_code),
+    errors.WrongKey: Kind(503, "A key is missing", "Give the keys that the data was encrypted with."),
+    errors.InvalidDefinition: Kind(409, "A definition contradicts itself", _in_the_code),
     errors.TooManyLogins: Kind(429, "Too many logins"),
     errors.TimedOut: Kind(503, "It took too long", "Narrow the filter, or try again when the database has less to do."),
     errors.UnknownLayout: Kind(503, "No event store there"),
