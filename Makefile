@@ -4,12 +4,13 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench
+.PHONY: help run test check bench docs
 
 help:
 	@echo 'make run    serve the demo shop on http://127.0.0.1:$${PORT:-8000}'
 	@echo 'make test   run every test against real servers (ARGS="…" for a part)'
 	@echo 'make check  linters, types and import rules'
+	@echo 'make docs   build the guide and the API reference into docs/site/'
 	@echo 'make bench  measure against the raw drivers and eventsourcing; tables in bench/results/'
 
 # The demo store in ./.projectionist, served and followed live.
@@ -25,6 +26,10 @@ check: .venv/.tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+# Every link and docstring checked.
+docs: .venv/.docs
+	@.venv/bin/zensical build --strict -f docs/mkdocs.yml
 
 # Servers with their own durability settings; some minutes (ARGS="pages sqlite" for one part and database, "--dry" to keep no files).
 bench: .venv/.bench
@@ -48,6 +53,10 @@ install = @echo 'Installing into .venv …'; \
 
 .venv/.tests: pyproject.toml | .venv/bin/python
 	$(install) '.[test]'
+	@touch $@ .venv/.runs
+
+.venv/.docs: pyproject.toml | .venv/bin/python
+	$(install) '.[docs]'
 	@touch $@ .venv/.runs
 
 .venv/.bench: pyproject.toml | .venv/bin/python

@@ -10,6 +10,8 @@ root = Path(__file__).resolve().parents[2]
 guide = sorted((root / "docs" / "guide").glob("*.md"))
 reference = sorted((root / "docs" / "reference").glob("*.md"))
 readme = root / "README.md"
+packages = ("webapp.store", "webapp.projections", "webapp.testing")
+"""Whose public names the reference shows."""
 languages = ("python", "sh", "toml", "text", "sql", "json", "nginx", "systemd", "dockerfile")
 """What a block may be; only `python` and `sh` are run, and `toml` with a title is written to a file."""
 

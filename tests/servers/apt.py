@@ -52,7 +52,7 @@ def missing() -> dict[str, str]:
     """What isn't there, by the names of the Debian packages that bring it."""
     found = {
         "postgresql": ("PostgreSQL", postgresql.binaries() is not None),
-        "mariadb-server-core mariadb-client-core": ("MariaDB", mariadb.installed()),
+        "mariadb-server-core mariadb-client-core mariadb-client": ("MariaDB", mariadb.installed()),
         "pgbouncer": ("PgBouncer", pgbouncer.installed()),
         "chromium": ("Chromium", chromium.executable() is not None),
     }

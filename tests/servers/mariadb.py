@@ -7,8 +7,8 @@ import shutil
 from tests.servers.common import CLEAN_ENVIRONMENT, ServersError, give
 from tests.servers.mysql_like import MySQLLike
 
-# The packages mariadb-server-core and mariadb-client-core, which have no system service.
-PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+# The packages mariadb-server-core, mariadb-client-core and mariadb-client (the dumps), which have no system service.
+PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults", "mariadb-dump")
 
 
 def program(name: str) -> str | None:
@@ -52,6 +52,6 @@ class MariaDB(MySQLLike):
         found = program(name)
         if found is None:
             raise ServersError(
-                f"MariaDB's {name} is missing; install it with: apt-get install mariadb-server-core mariadb-client-core"
+                f"MariaDB's {name} is missing; install it with: apt-get install mariadb-server-core mariadb-client-core mariadb-client"
             )
         return found
