@@ -46,6 +46,14 @@ def test_the_environment_sets_everything() -> None:
             "PROJECTIONIST_HOST": "0.0.0.0",
             "PORT": "9000",
             "PROJECTIONIST_TRUSTED_PROXIES": "1",
+            "PROJECTIONIST_PUBLIC_URL": "https://dash.example/base/",
+            "PROJECTIONIST_METRICS_TOKEN": "token-of-16-chars",
+            "PROJECTIONIST_ALERT_WEBHOOK": "https://hooks.example/T0/secret?key=1",
+            "PROJECTIONIST_ALERT_SECRET": "secret-of-16-chars",
+            "PROJECTIONIST_ALERT_LAG_EVENTS": "1000",
+            "PROJECTIONIST_ALERT_LAG_SECONDS": "300",
+            "PROJECTIONIST_ALERT_STALLED_SECONDS": "60.5",
+            "PROJECTIONIST_ALERT_AGAIN_HOURS": "0",
             "PATH": "/bin",
         }
     )
@@ -64,7 +72,17 @@ def test_the_environment_sets_everything() -> None:
         host="0.0.0.0",
         port=9000,
         trusted_proxies=1,
+        public_url="https://dash.example/base",
+        metrics_token="token-of-16-chars",
+        alert_webhook="https://hooks.example/T0/secret?key=1",
+        alert_secret="secret-of-16-chars",
+        alert_lag_events=1000,
+        alert_lag_seconds=300.0,
+        alert_stalled_seconds=60.5,
+        alert_again_hours=0.0,
     )
+    for hidden in ("token-of-16", "hooks.example", "secret-of-16"):
+        assert hidden not in repr(config)
     assert "correct horse" not in repr(config)
     assert "0123456789abcdef" not in repr(config)
 
@@ -94,6 +112,22 @@ def test_a_file_is_read_and_the_environment_goes_over_it_and_overrides_over_both
         ("PROJECTIONIST_ADMIN_PASSWORD", "short", "PROJECTIONIST_ADMIN_PASSWORD is too short"),
         ("PROJECTIONIST_DOMAIN", "shop", "PROJECTIONIST_DOMAIN must be MODULE:NAME"),
         ("PROJECTIONIST_STORES", "shop", "PROJECTIONIST_STORES: A store is given as"),
+        ("PROJECTIONIST_METRICS_TOKEN", "short", "PROJECTIONIST_METRICS_TOKEN is too short to be a secret"),
+        ("PROJECTIONIST_ALERT_SECRET", "short", "PROJECTIONIST_ALERT_SECRET is too short to be a secret"),
+        (
+            "PROJECTIONIST_ALERT_WEBHOOK",
+            "file:///etc/passwd",
+            "must be an address that begins with https:// or http://",
+        ),
+        ("PROJECTIONIST_ALERT_WEBHOOK", "https://", "and names a host"),
+        ("PROJECTIONIST_ALERT_WEBHOOK", "https://host:port/", "PROJECTIONIST_ALERT_WEBHOOK must be an address"),
+        ("PROJECTIONIST_ALERT_WEBHOOK", "https://host/a b", "PROJECTIONIST_ALERT_WEBHOOK must be an address"),
+        ("PROJECTIONIST_PUBLIC_URL", "dash.example", "PROJECTIONIST_PUBLIC_URL must be an address"),
+        ("PROJECTIONIST_PUBLIC_URL", "https://dash.example/?a=1", "without ? or #"),
+        ("PROJECTIONIST_ALERT_LAG_EVENTS", "0", "PROJECTIONIST_ALERT_LAG_EVENTS must be a whole number from 1"),
+        ("PROJECTIONIST_ALERT_LAG_SECONDS", "soon", "PROJECTIONIST_ALERT_LAG_SECONDS must be a number from 1"),
+        ("PROJECTIONIST_ALERT_STALLED_SECONDS", "nan", "PROJECTIONIST_ALERT_STALLED_SECONDS must be a number"),
+        ("PROJECTIONIST_ALERT_AGAIN_HOURS", "-1", "PROJECTIONIST_ALERT_AGAIN_HOURS must be a number from 0"),
         ("PORT", "http", "PORT must be a whole number from 0 to 65535"),
     ],
 )
@@ -165,3 +199,17 @@ def test_a_password_never_stands_in_a_sentence() -> None:
     with pytest.raises(InvalidRequest) as caught:
         load_config(environment={"PROJECTIONIST_STORES": "shop=postgresql//ann:hidden@h/db"})
     assert "hidden" not in str(caught.value)
+
+
+def test_a_webhooks_address_never_stands_in_a_sentence() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_config(environment={"PROJECTIONIST_ALERT_WEBHOOK": "htps://hooks.example/hidden"})
+    assert "hidden" not in str(caught.value)
+
+
+def test_problems_are_watched_for_where_somebody_is_told_or_a_limit_is_set() -> None:
+    assert Config().wants_alerts is False
+    assert Config(metrics_token="token-of-16-chars", alert_again_hours=1).wants_alerts is False
+    assert Config(alert_webhook="https://h/").wants_alerts is True
+    for limit in ("alert_lag_events", "alert_lag_seconds", "alert_stalled_seconds"):
+        assert Config(**{limit: 5}).wants_alerts is True

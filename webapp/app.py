@@ -27,6 +27,7 @@ from webapp.web import (
     health,
     login,
     logs,
+    metrics,
     projections,
     replays,
     security,
@@ -42,6 +43,7 @@ blueprints = (
     account.bp,
     users.bp,
     health.bp,
+    metrics.bp,
     stores.bp,
     find.bp,
     events.bp,
@@ -80,6 +82,7 @@ def create_app(config: Config | None = None, home: Home | None = None) -> Flask:
     domain = load_domain(config.domain) if config.domain else Domain()
     sources = Sources(config.stores, home.events, config.database_url, config.actor_keys, config.page_seconds)
     app.extensions["projectionist"] = Dashboard(config, home, sources, domain)
+    app.extensions["projectionist_metrics"] = metrics.Metrics(app.extensions["projectionist"])
     security.install(app)
     errors.install(app)
     filters.register(app)

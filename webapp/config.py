@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,6 +44,20 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8000
     trusted_proxies: int = 0
+    public_url: str | None = None
+    metrics_token: str | None = field(default=None, repr=False)
+    alert_webhook: str | None = field(default=None, repr=False)
+    alert_secret: str | None = field(default=None, repr=False)
+    alert_lag_events: int | None = None
+    alert_lag_seconds: float | None = None
+    alert_stalled_seconds: float | None = None
+    alert_again_hours: float = 24.0
+
+    @property
+    def wants_alerts(self) -> bool:
+        """Whether problems are watched for: there is somebody to tell, or a limit was set."""
+        limits = (self.alert_lag_events, self.alert_lag_seconds, self.alert_stalled_seconds)
+        return self.alert_webhook is not None or any(limit is not None for limit in limits)
 
     @property
     def database_url(self) -> str:
@@ -189,6 +204,26 @@ def _domain(name: str, value: Any) -> str:
     return str(value)
 
 
+def _address(name: str, value: Any) -> str:
+    """An http or https address; the sentence leaves it out, for webhooks have their secret in it."""
+    text = _text(name, value).strip()
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_good = False
+    if not is_good or not text.isascii() or any(ord(character) <= 32 for character in text):
+        raise InvalidRequest(f"{name} must be an address that begins with https:// or http:// and names a host.", name)
+    return text
+
+
+def _base_address(name: str, value: Any) -> str:
+    text = _address(name, value)
+    if "?" in text or "#" in text:
+        raise InvalidRequest(f"{name} must be where the dashboard begins, without ? or #.", name)
+    return text.rstrip("/")
+
+
 def _flag(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -228,5 +263,13 @@ _settings: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "host": ("host", _text),
     "port": ("port", _number(0, 65535)),
     "trusted_proxies": ("trusted_proxies", _number(0, 10)),
+    "public_url": ("public_url", _base_address),
+    "metrics_token": ("metrics_token", _secret),
+    "alert_webhook": ("alert_webhook", _address),
+    "alert_secret": ("alert_secret", _secret),
+    "alert_lag_events": ("alert_lag_events", _number(1, 10**15)),
+    "alert_lag_seconds": ("alert_lag_seconds", _number(1, 10**9, float)),
+    "alert_stalled_seconds": ("alert_stalled_seconds", _number(1, 10**9, float)),
+    "alert_again_hours": ("alert_again_hours", _number(0, 10_000, float)),
 }
 """Every setting by its outside name: the field it fills and how its value is checked."""

@@ -9,6 +9,8 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from webapp.accounts.home import Home
+from webapp.alerts.rules import Rules
+from webapp.alerts.watch import AlertWatch, Outlet
 from webapp.app import create_app
 from webapp.config import Config
 from webapp.domain import Domain
@@ -35,9 +37,16 @@ def open_writable(sources: Sources) -> Callable[[str], EventStore]:
 
 
 def make_worker(config: Config, home: Home, domain: Domain, sources: Sources, *, follow: bool) -> Worker:
-    """A worker for replays in the configured stores; with `follow` it also keeps their projections up to date."""
+    """A worker for replays in the configured stores; with `follow` it also keeps their projections up to date.
+
+    It watches for alerts where the settings want that.
+    """
     names = tuple(name for name, _ in config.stores) if follow and domain.projections else ()
-    return Worker(home, domain, open_writable(sources), follow=names)
+    watch = None
+    if config.wants_alerts:
+        watched = [name for name, _ in config.stores]
+        watch = AlertWatch(home, watched, sources.open, Rules.from_config(config), Outlet.from_config(config)).run
+    return Worker(home, domain, open_writable(sources), follow=names, watch=watch)
 
 
 def pool_warnings(config: Config) -> list[str]:

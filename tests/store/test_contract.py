@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,7 +29,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     drop()
 
 
-def fill(store: EventStore) -> None:
+def fill(store: EventStore, between: Callable[[EventStore, int], None] = lambda *_: None) -> None:
     """Events of two types of aggregates that share ids, of people with any letters, and of one megabyte, in three logs."""
     for number in range(120):
         who = ("ann", "björn", "系統", None)[number % 4]
@@ -39,6 +39,7 @@ def fill(store: EventStore) -> None:
         data = {"number": number, "text": f"item-{number:05} <b>“quoted”</b>", "none": None}
         event = NewEvent(("order.placed", "order.paid", "Order.Paid")[number % 3], data, metadata)
         store.append(("order", "wallet")[number % 3 == 0], f"{number % 17:02}", [event])
+        between(store, number)
     seen = NewEvent("thing.seen", {"großes": "x" * 1_000_000}, {"actor": "ann", "correlation_id": "c"})
     store.append_many(
         [Append("Ding \\ ü", id_, [seen, NewEvent("thing.gone", "[]")], log="main ") for id_ in hostile_ids]

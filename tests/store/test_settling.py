@@ -1,21 +1,21 @@
-"""Nothing is missed: a reader that asks for what comes after the last position, beside writers who commit late."""
+"""Nothing is missed and nothing comes twice: those who follow, beside writers who commit late and roll back often."""
 
 from __future__ import annotations
 
-import random
 import threading
-import time
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 
-from webapp.store import Append, EventStore, NewEvent
+from tests.servers.pgbouncer import pooled
+from tests.store.helpers import FIELDS, count_events, execute, fields, noted, on_servers
+from tests.store.torture import Committed, RolledBack, Seen, in_processes, in_threads, torture
+from webapp.errors import Conflict, InvalidRequest
+from webapp.store import Append, EventStore, NewEvent, RecordedEvent
 
-writers, appends_each = 4, 30
-
-
-class _Rollback(Exception):
-    pass
+seconds_each = 4.0
+orderings = pytest.mark.parametrize("ordering", ["dense", "parallel"])
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mariadb", "mysql"])  # SQLite has one writer: nothing commits late
@@ -42,56 +42,202 @@ def test_a_naive_reader_of_an_identity_column_loses_events(store: EventStore) ->
     assert len(read_after(0)) == 2  # both are there, and one of them was never seen
 
 
-def test_a_follower_of_ours_misses_nothing_and_sees_nothing_twice(store: EventStore) -> None:
-    store.append("note", "first", [NewEvent("noted", 0)])
-    committed: list[str] = []
-    is_over = threading.Event()
+def check(store: EventStore, ordering: str, done: list[Committed], seen: Seen) -> None:
+    """Everything committed was seen by each follower, once, in order of position; a naive reader's loss is printed."""
+    committed = [event for one in done for event in one.events]
+    assert len(committed) > 100
+    assert len(set(committed)) == len(committed)
+    assert sorted(seen.events) == sorted(committed)
+    assert seen.positions == sorted(set(seen.positions))
+    assert seen.subscribed == seen.events
+    if store.log("main").strategy == "dense":
+        assert seen.positions == list(range(1, len(committed) + 1))
+    place = {event: index for index, event in enumerate(seen.events)}
+    for one in done:  # a writer's own order is that of the positions
+        assert [place[event] for event in one.events] == sorted(place[event] for event in one.events)
+    for kind in store.event_types():
+        assert kind.count.number == len(committed)
+    rows = sum(one.rows for one in done)
+    lost = rows - len(set(seen.rows))
+    print(f"\n{store.dialect}, {ordering}: naive reader lost {lost} of {rows}; ours 0 of {len(committed)}", end="")
+    if store.dialect != "SQLite":
+        assert lost > 0, "the naive reader lost nothing, so this test shows nothing"
 
-    def write(number: int) -> None:
-        chance = random.Random(number)
-        for turn in range(appends_each):
-            append = Append("note", f"{number}-{turn}", [NewEvent("noted", {"turn": turn})] * chance.randint(1, 3))
-            try:
-                with store.database.writing() as connection:
-                    recorded = store.append_in(connection, [append])
-                    time.sleep(chance.uniform(0, 0.01))
-                    if chance.random() < 0.2:
-                        raise _Rollback
-            except _Rollback:
-                continue
-            committed.extend(event.id for event in recorded)
 
-    seen: list[tuple[int, str]] = []
+@orderings
+def test_among_threads_that_write_nothing_is_missed_and_nothing_comes_twice(store: EventStore, ordering: str) -> None:
+    store.create_log("main", ordering)
+    check(store, ordering, *torture(store, "main", lambda: in_threads(store.database.url, "main", seconds_each)))
 
-    def follow() -> None:
-        last = 0
-        while True:
-            was_over = is_over.is_set()
-            head = store.settled_head("main")
-            for event in store.read_log("main", after=last, before=head + 1, limit=None):
-                seen.append((event.position, event.id))
-                last = event.position
-            if was_over:
-                return
-            time.sleep(0.001)
 
-    follower = threading.Thread(target=follow)
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
-    for thread in [follower, *threads]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    is_over.set()
-    follower.join()
-    assert [position for position, _ in seen] == list(range(1, len(seen) + 1))  # dense, in order, nothing twice
-    assert {event_id for _, event_id in seen[1:]} == set(committed)
-    assert len(committed) > writers * appends_each / 2
+@pytest.mark.parametrize("backend", ["postgresql", "mysql"], indirect=True)
+def test_among_processes_that_write_nothing_is_missed_and_nothing_comes_twice(store: EventStore) -> None:
+    store.create_log("main", "parallel")
+    check(store, "parallel", *torture(store, "main", lambda: in_processes(store.database.url, "main", seconds_each)))
+
+
+@orderings
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_through_a_transaction_pooler_nothing_is_missed_and_nothing_comes_twice(
+    store: EventStore, ordering: str
+) -> None:
+    store.create_log("main", ordering)
+    with pooled(store.database.url) as url:
+        through = EventStore.open(url)
+        try:
+            check(through, ordering, *torture(through, "main", lambda: in_threads(url, "main", seconds_each)))
+        finally:
+            through.close()
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_a_rolled_back_append_leaves_no_hole(store: EventStore, attempt: int) -> None:
     store.append("note", "1", [NewEvent("noted", 1)])
-    with pytest.raises(_Rollback), store.database.writing() as connection:
+    with pytest.raises(RolledBack), store.database.writing() as connection:
         store.append_in(connection, [Append("note", "2", [NewEvent("noted", 2)] * attempt)])
-        raise _Rollback
+        raise RolledBack
     assert store.append("note", "3", [NewEvent("noted", 3)])[0].position == 2
+
+
+# --- parallel logs, step by step ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parallel(store: EventStore) -> EventStore:
+    """A store whose main log has many writers at once."""
+    store.create_log("main", "parallel")
+    return store
+
+
+@pytest.fixture
+def open_transaction(parallel: EventStore) -> Iterator[sa.Connection]:
+    """A connection of the store's in a transaction that the test ends."""
+    with parallel.database.engine.connect() as connection:
+        yield connection
+
+
+def positions(store: EventStore) -> list[int]:
+    return [event.position for event in store.read_log("main", limit=None)]
+
+
+@on_servers
+def test_what_commits_later_holds_readers_up_and_writers_not(
+    parallel: EventStore, open_transaction: sa.Connection
+) -> None:
+    parallel.append("note", "1", noted(1))
+    (late,) = parallel.append_in(open_transaction, [Append("note", "2", noted(2))])
+    early = parallel.append("note", "3", noted(3))[0]
+    assert early.position > late.position
+    assert (parallel.head("main"), parallel.settled_head("main")) == (early.position, 1)
+    assert positions(parallel) == [1]
+    assert parallel.log("main").settled_head == 1
+    open_transaction.commit()
+    assert parallel.settled_head("main") == early.position
+    assert positions(parallel) == [1, late.position, early.position]
+
+
+@on_servers
+def test_what_rolls_back_leaves_a_hole_that_only_followers_pass_for_good(
+    parallel: EventStore, open_transaction: sa.Connection
+) -> None:
+    parallel.append("note", "1", noted(1))
+    parallel.append_in(open_transaction, [Append("note", "2", noted(2, 3))])
+    open_transaction.rollback()
+    last = parallel.append("note", "3", noted(3))[0].position
+    assert parallel.settled_head("main") == last
+    assert positions(parallel) == [1, last]
+    assert parallel.log("main").count.number == 2
+    assert parallel.append("note", "3", noted(4))[0].position == last + 1
+
+
+@pytest.mark.parametrize("backend", ["mariadb", "mysql"], indirect=True)
+def test_a_writer_whose_position_was_claimed_appends_at_another(parallel: EventStore) -> None:
+    dialect = parallel.database.dialect
+    parallel.append("note", "1", noted(1))
+    log_id = execute(parallel, "SELECT id FROM projectionist_logs WHERE name = 'main'")[0][0]
+    with parallel.database.writing() as connection:
+        (taken,) = dialect.parallel.take_positions(connection, log_id, 1)
+    last = parallel.append("note", "2", noted(2))[0].position
+    assert parallel.settled_head("main") == last  # which has claimed the position in between
+    with parallel.database.writing() as connection, pytest.raises(sa.exc.IntegrityError, match="uplicate"):
+        connection.exec_driver_sql(
+            "INSERT INTO projectionist_events (log_id, position, stream_id, version, type_id, id, recorded_at, data, "
+            f"metadata) SELECT log_id, {taken}, stream_id, 99, type_id, REVERSE(id), recorded_at, '1', '1' "
+            "FROM projectionist_events WHERE position = 1"
+        )
+    execute(parallel, f"ALTER TABLE projectionist_log_{log_id} AUTO_INCREMENT = 1")
+    execute(parallel, f"DELETE FROM projectionist_log_{log_id}")
+    execute(parallel, f"ALTER TABLE projectionist_log_{log_id} AUTO_INCREMENT = {taken}")  # as after a crash
+    again = parallel.append("note", "3", noted(3))[0].position
+    assert again > last
+    assert positions(parallel) == [1, last, again]
+    assert count_events(parallel) == 4  # the claimed one is a row
+
+
+@on_servers
+def test_versions_are_guarded_without_a_counter(parallel: EventStore) -> None:
+    outcomes: list[object] = []
+
+    def append(number: int) -> None:
+        try:
+            outcomes.append(parallel.append("note", "1", noted(number), expected_version=0))
+        except Conflict as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(isinstance(outcome, list) for outcome in outcomes) == [False] * 7 + [True]
+    assert {outcome for outcome in outcomes if isinstance(outcome, str)} == {
+        "note/1 is at version 1, not new. Reload it and decide again."
+    }
+
+
+@on_servers
+def test_the_same_events_again_come_back_as_they_are(parallel: EventStore) -> None:
+    event = NewEvent("noted", 1, id="018f0000-0000-7000-8000-000000000001")
+    first = parallel.append("note", "1", [event])
+    assert [one.to_json() for one in parallel.append("note", "1", [event])] == [one.to_json() for one in first]
+    assert count_events(parallel) == 1
+
+
+@on_servers
+def test_counts_keep_up_without_any_append_writing_them(parallel: EventStore) -> None:
+    for number in range(5):
+        parallel.append("note", f"{number}", noted(*range(500)))
+    row = execute(parallel, "SELECT counted, head FROM projectionist_logs WHERE name = 'main'")[0]
+    assert row[0] == row[1] >= 2000
+    assert parallel.log("main").count.number == 2500
+    assert parallel.event_types()[0].count.number == 2500
+    assert parallel.aggregate_types()[0].count.number == 5
+
+
+@orderings
+def test_a_log_keeps_its_ordering(store: EventStore, ordering: str) -> None:
+    store.create_log("main", ordering)
+    store.create_log("main", ordering)
+    other = "dense" if ordering == "parallel" else "parallel"
+    if store.dialect == "SQLite":
+        store.create_log("main", other)
+        assert store.log("main").strategy == "dense"
+        return
+    with pytest.raises(Conflict, match=f"The log main is there already, and is {ordering}. A log keeps its ordering"):
+        store.create_log("main", other)
+    assert store.log("main").strategy == ordering
+
+
+def test_an_ordering_that_is_not_known_is_refused_with_a_sentence(sqlite_store: EventStore) -> None:
+    with pytest.raises(InvalidRequest, match="A log's ordering is dense or parallel, not 'loose'"):
+        sqlite_store.create_log("main", "loose")
+
+
+@on_servers
+def test_events_are_not_imported_into_a_parallel_log(parallel: EventStore) -> None:
+    (event,) = parallel.append("note", "1", noted(1), log="other")
+    there = {**fields(event), "log": "main", "id": "018f0000-0000-7000-8000-000000000001"}
+    imported = RecordedEvent(*(there[name] for name in FIELDS[:-2]))
+    for keep_positions in (False, True):
+        with pytest.raises(Conflict, match="The log main is parallel"):
+            parallel.import_events([imported], keep_positions=keep_positions)

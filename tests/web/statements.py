@@ -50,6 +50,8 @@ class Statements:
 
         def listen(connection: Any, _record: Any) -> None:
             file = connection.execute("PRAGMA database_list").fetchone()[2]
+            if not file:  # a scratch of the process itself, which is as large as what it put there
+                return
             connection.set_trace_callback(lambda sql: self.sent.append((self.page, file, sql)))
 
         sa.event.listen(sa.pool.Pool, "connect", listen)

@@ -22,7 +22,7 @@ from webapp.web.context import Dashboard
 
 correlation = "00000000-0000-7000-8000-000000000000"
 seeds = [
-    "/", "/account", "/users", "/healthz", "/login", "/stores/shop",
+    "/", "/account", "/users", "/healthz", "/metrics", "/login", "/stores/shop",
     "/stores/shop/dead-letters", "/stores/shop/dead-letters/none", "/stores/home",
     "/stores/shop/events?order=oldest",
     "/stores/shop/events?type=order.placed&type=payment.captured",

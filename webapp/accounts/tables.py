@@ -98,3 +98,39 @@ replays = sa.Table(
 
 What it means is up to `webapp.replay`.
 """
+
+alerts = sa.Table(
+    "projectionist_alerts",
+    metadata,
+    sa.Column("id", BigId(), primary_key=True, autoincrement=True),
+    sa.Column("store", Name(64), nullable=False),
+    sa.Column("kind", Name(20), nullable=False),
+    sa.Column("projection", Name(255), nullable=False),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("mark", LongText()),
+    sa.Column("begun_at", UtcDateTime, nullable=False),
+    sa.Column("clear_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("told_at", UtcDateTime),
+    sa.Index("projectionist_alerts_store", "store"),
+    **table_arguments,
+)
+"""Problems that are open, and those that ended and nobody was told yet. `projection` is empty for a store's own.
+
+`mark` is what the problem is recognized by; `clear_at` since when it isn't seen; `told_at` when its message last went.
+"""
+
+watches = sa.Table(
+    "projectionist_watches",
+    metadata,
+    sa.Column("name", Name(20), primary_key=True),
+    sa.Column("owner", Name(100)),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_expires_at", UtcDateTime),
+    sa.Column("updated_at", UtcDateTime),
+    sa.Column("memory", LongText()),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("retry_at", UtcDateTime),
+    **table_arguments,
+)
+"""One row: the lease of the one process that watches and tells, what it has seen before, and its next try to tell."""

@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from webapp.adapters import open_source
 from webapp.cli.common import domain_option, json_option, print_json, print_table, say
+from webapp.cli.opening import named_domain, named_projection, opened_source, opened_store, progress_bar
+from webapp.cli.stepping import step
 from webapp.cli.verifying import print_verification, verification_records
-from webapp.domain import Domain, load_domain
-from webapp.errors import InvalidRequest, NotFound, UnknownLayout
+from webapp.errors import InvalidRequest, NotFound
 from webapp.projections import lifecycle
 from webapp.projections.follower import run_to_head
-from webapp.projections.projection import Projection
 from webapp.replay.rebuild import Rebuild, rebuild
 from webapp.replay.verify import Verify, verify_projection
-from webapp.store.native import EventStore
 from webapp.store.source import EventSource, ProjectionStatus
-
-
-@contextmanager
-def _source(url: str) -> Iterator[EventSource]:
-    source = open_source(url)
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-@contextmanager
-def _store(url: str) -> Iterator[EventStore]:
-    with _source(url) as source:
-        if not isinstance(source, EventStore):
-            raise UnknownLayout(
-                f"This database has the layout {source.layout} and is attached read-only: projections are run by the "
-                "framework that owns it."
-            )
-        yield source
-
-
-def _domain(name: str | None) -> Domain:
-    if not name:
-        raise click.UsageError("This needs the code of the projections: give --domain MODULE:NAME.")
-    return load_domain(name)
-
-
-def _projection(domain_name: str | None, name: str) -> Projection:
-    domain = _domain(domain_name)
-    if name not in domain.projections:
-        known = ", ".join(sorted(domain.projections)) or "none"
-        raise NotFound("projection", name, f"{domain_name} defines {known}.")
-    return domain.projections[name]
 
 
 def _find_status(source: EventSource, name: str) -> ProjectionStatus:
@@ -81,7 +40,10 @@ def _record(status: ProjectionStatus) -> dict[str, object]:
 
 @click.group()
 def projections() -> None:
-    """Read models: list, run, rebuild without downtime, verify, pause, resume, delete."""
+    """Read models: list, run, rebuild without downtime, verify, step through, pause, resume, delete."""
+
+
+projections.add_command(step)
 
 
 @projections.command("list")
@@ -90,8 +52,8 @@ def projections() -> None:
 @json_option
 def list_(url: str, domain_name: str | None, as_json: bool) -> None:
     """List the projections of a store, problems first."""
-    defined = _domain(domain_name).projections.keys() if domain_name else set()
-    with _source(url) as source:
+    defined = named_domain(domain_name).projections.keys() if domain_name else set()
+    with opened_source(url) as source:
         found = sorted(source.projections(), key=lambda one: (not one.health.is_problem, one.name))
     if as_json:
         for status in found:
@@ -111,8 +73,8 @@ def list_(url: str, domain_name: str | None, as_json: bool) -> None:
 @json_option
 def show(url: str, name: str, domain_name: str | None, as_json: bool) -> None:
     """Show one projection; with --domain also whether older code built it."""
-    projection = _projection(domain_name, name) if domain_name else None
-    with _source(url) as source:
+    projection = named_projection(domain_name, name) if domain_name else None
+    with opened_source(url) as source:
         status = _find_status(source, name)
     record = _record(status) | {"state": status.state, "tables": status.tables, "emits_to": status.emits_to}
     if projection is not None:
@@ -132,8 +94,8 @@ def show(url: str, name: str, domain_name: str | None, as_json: bool) -> None:
 @domain_option
 def init(url: str, name: str, domain_name: str | None) -> None:
     """Make a projection's tables, standing before the first event."""
-    projection = _projection(domain_name, name)
-    with _store(url) as store:
+    projection = named_projection(domain_name, name)
+    with opened_store(url) as store:
         is_new = lifecycle.init_projection(store, projection)
     say(f"{name} is ready to run." if is_new else f"{name} was started already.")
 
@@ -157,15 +119,10 @@ def backfill(url: str, name: str, domain_name: str | None) -> None:
 
 
 def _run_to_head(url: str, name: str, domain_name: str | None) -> None:
-    projection = _projection(domain_name, name)
-    with _store(url) as store:
+    projection = named_projection(domain_name, name)
+    with opened_store(url) as store:
         done = run_to_head(store, projection)  # starts it if it's new
     say(f"{name} applied {done:,} events and stands at the head.")
-
-
-def _progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 @projections.command("rebuild")
@@ -176,8 +133,8 @@ def _progress_bar() -> Progress:
 @domain_option
 def rebuild_(url: str, name: str, batch_size: int | None, is_resumed: bool, domain_name: str | None) -> None:
     """Rebuild a projection beside the one that serves, then swap. Readers notice nothing."""
-    projection = _projection(domain_name, name)
-    with _store(url) as store, _progress_bar() as progress:
+    projection = named_projection(domain_name, name)
+    with opened_store(url) as store, progress_bar() as progress:
         task = progress.add_task(f"Rebuilding {name}", total=None)
 
         def tell(work: Rebuild) -> None:
@@ -202,8 +159,8 @@ def rebuild_(url: str, name: str, batch_size: int | None, is_resumed: bool, doma
 @json_option
 def verify(url: str, name: str, batch_size: int | None, limit: int, domain_name: str | None, as_json: bool) -> None:
     """Compare a projection's rows with a fresh fold of its events, writing nothing. Exit status 1 if they differ."""
-    projection = _projection(domain_name, name)
-    with _store(url) as store, _progress_bar() as progress:
+    projection = named_projection(domain_name, name)
+    with opened_store(url) as store, progress_bar() as progress:
         task = progress.add_task(f"Verifying {name}", total=None)
 
         def tell(work: Verify) -> None:
@@ -228,12 +185,12 @@ def verify(url: str, name: str, batch_size: int | None, limit: int, domain_name:
 @domain_option
 def reset(url: str, name: str, is_confirmed: bool, domain_name: str | None) -> None:
     """Empty a projection and let it begin anew (its table is empty meanwhile; rebuild avoids that)."""
-    projection = _projection(domain_name, name)
+    projection = named_projection(domain_name, name)
     if projection.emits:
         raise InvalidRequest(f"{name} emits events, which a reset would emit again. Use rebuild, which emits nothing.")
     if not is_confirmed:
         click.confirm(f"Empty {name}? Its readers see an empty table until it has caught up", abort=True, err=True)
-    with _store(url) as store:
+    with opened_store(url) as store:
         _find_status(store, name)
         lifecycle.delete_projection(store, name)
         lifecycle.init_projection(store, projection)
@@ -245,7 +202,7 @@ def reset(url: str, name: str, is_confirmed: bool, domain_name: str | None) -> N
 @click.argument("name")
 def pause(url: str, name: str) -> None:
     """Let a projection stand where it is."""
-    with _store(url) as store:
+    with opened_store(url) as store:
         lifecycle.pause_projection(store, name)
     say(f"{name} is paused.")
 
@@ -255,7 +212,7 @@ def pause(url: str, name: str) -> None:
 @click.argument("name")
 def resume(url: str, name: str) -> None:
     """Let a projection run on, from a pause or after a failure."""
-    with _store(url) as store:
+    with opened_store(url) as store:
         lifecycle.resume_projection(store, name)
     say(f"{name} runs on as soon as a worker takes it.")
 
@@ -266,7 +223,7 @@ def resume(url: str, name: str) -> None:
 @click.option("--reason", required=True, help="Why this event may be left out; it stays visible.")
 def skip(url: str, name: str, reason: str) -> None:
     """Leave out the event at which a projection failed, and run on from there."""
-    with _store(url) as store:
+    with opened_store(url) as store:
         log, position = lifecycle.skip_failed_event(store, name, reason)
     say(f"{name} leaves out {log}:{position}.")
 
@@ -281,6 +238,6 @@ def delete(url: str, name: str, is_confirmed: bool) -> None:
         typed = click.prompt(f"This drops the tables of {name}. Type its name", err=True)
         if typed != name:
             raise click.ClickException("That is another name; nothing was deleted.")
-    with _store(url) as store:
+    with opened_store(url) as store:
         lifecycle.delete_projection(store, name)
     say(f"{name} is deleted.")

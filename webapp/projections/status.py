@@ -35,7 +35,7 @@ def _status(
     serving = next((one for one in generations if one.generation == row.generation), None)
     building = [one for one in generations if one.generation > row.generation]
     progress = tuple(
-        Progress(log, position, logs[log].head if log in logs else position, Count(_lag(logs, log, position)))
+        Progress(log, position, logs[log].settled_head if log in logs else position, Count(_lag(logs, log, position)))
         for log, position in sorted((serving.positions if serving else {}).items())
     )
     failure = None
@@ -72,7 +72,7 @@ def _status(
 
 
 def _lag(logs: dict[str, Log], log: str, position: int) -> int:
-    return max(0, logs[log].head - position) if log in logs else 0
+    return max(0, logs[log].settled_head - position) if log in logs else 0
 
 
 def _judge(

@@ -95,7 +95,7 @@ class TableWriter:
     def flush(self, dialect: Dialect, connection: sa.Connection) -> int:
         """Writes what the batch came to, in bulk; returns how many rows were written or removed."""
         self._load(connection, [key for key, row in self._rows.items() if row.base is _unknown and row.is_written])
-        columns = [_Encoder(column, connection.dialect) for column in self._table.columns]
+        columns = self._encoders(connection.dialect)
         written, removed = [], []
         for key, row in self._rows.items():
             merged = self._merged(key, row) if row.is_written else None
@@ -111,6 +111,9 @@ class TableWriter:
             dialect.upsert_rows(connection, self._table.name, names, self._definition.key, written)
         self._rows.clear()
         return len(written) + len(removed)
+
+    def _encoders(self, driver: sa.Dialect) -> list[_Encoder]:
+        return [_Encoder(column, driver) for column in self._table.columns]
 
     def _key(self, key: Any) -> Key:
         parts: Key = key if isinstance(key, tuple) else (key,)

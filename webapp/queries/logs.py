@@ -62,7 +62,7 @@ class LogsPage:
         total = len(logs)
         if category:
             logs = [log for log in logs if log.category == category]
-        rows = _group([log for log in logs if log.name.startswith(prefix)], opened=bool(category or prefix))
+        rows = group_logs([log for log in logs if log.name.startswith(prefix)], opened=bool(category or prefix))
         rows = [row for row in rows if row.name > after]
         kept = {name: value for name, value in (("prefix", prefix), ("category", category)) if value}
         shown = rows[:page_rows]
@@ -70,7 +70,7 @@ class LogsPage:
         return cls(shown, following, kept if after else None, prefix, category or None, total)
 
 
-def _group(logs: Sequence[Log], *, opened: bool) -> list[LogRow]:
+def group_logs(logs: Sequence[Log], *, opened: bool) -> list[LogRow]:
     """Lines in order of name; a category of several logs is one of them unless it is opened."""
     by_category: dict[str, list[Log]] = {}
     rows = []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from webapp.errors import ProjectionFailed
 from webapp.projections.batch import Context, not_the_events_fault
-from webapp.projections.projection import Projection
+from webapp.projections.projection import Projection, Table
 from webapp.projections.targets import TableWriter
 from webapp.replay.scratch import Scratch, ScratchTable
+from webapp.store.database import Database
 from webapp.store.events import RecordedEvent
 from webapp.store.native import EventStore
+
+MakeTable = Callable[[Table, Database, Scratch], ScratchTable]
 
 
 class FreshFold:
@@ -21,13 +24,13 @@ class FreshFold:
     Handlers are told that it's a replay, and nothing is emitted. `close` removes it all.
     """
 
-    def __init__(self, store: EventStore, projection: Projection) -> None:
+    def __init__(self, store: EventStore, projection: Projection, make_table: MakeTable = ScratchTable) -> None:
         self.projection = projection
         self.positions: dict[str, int] = {}
         self.state: dict[str, Any] = {}
         self.events = 0
         self.scratch = Scratch()
-        self.tables = {table.name: ScratchTable(table, store.database, self.scratch) for table in projection.tables}
+        self.tables = {table.name: make_table(table, store.database, self.scratch) for table in projection.tables}
         self._dialect = store.database.dialect
 
     def apply(self, events: Sequence[RecordedEvent], skipped: Collection[tuple[str, int]]) -> None:

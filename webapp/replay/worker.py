@@ -28,7 +28,7 @@ class Worker:
     """Threads that run replays, and with `follow` names of stores also every projection of the domain over them.
 
     `open_store` gives a store that can be appended to and hold projections; it raises a ProjectionistError otherwise.
-    Start it after any fork; `stop` lets batches in hand commit.
+    `watch` runs in a thread of its own until the event it's given is set. Start it after any fork; `stop` lets batches in hand commit.
     """
 
     def __init__(
@@ -39,11 +39,13 @@ class Worker:
         *,
         follow: tuple[str, ...] = (),
         concurrent_replays: int = 2,
+        watch: Callable[[threading.Event], None] | None = None,
     ) -> None:
         self.home = home
         self.domain = domain
         self.open_store = open_store
         self.follow = follow
+        self.watch = watch
         self.name = worker_name()
         self._slots = threading.Semaphore(concurrent_replays)
         self._stopping = threading.Event()
@@ -55,6 +57,8 @@ class Worker:
         self._spawn("replays", self._take_replays)
         for store in self.follow:
             self._spawn(f"follow {store}", self._follow_store, store)
+        if self.watch is not None:
+            self._spawn("alerts", self.watch, self._stopping)
 
     def stop(self, timeout_seconds: float = 8.0) -> bool:
         """Asks all threads to end after the batch in hand and waits; False if one is still busy."""

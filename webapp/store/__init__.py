@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from webapp.errors import EventIdReused, SubjectForgotten, WrongExpectedVersion, WrongKey
+from webapp.errors import EventIdReused, NotFound, SubjectForgotten, WrongExpectedVersion, WrongKey
 from webapp.store.aggregates import aggregate, applies
 from webapp.store.context import caused_by, command, current_metadata, metadata_context
 from webapp.store.deciders import Decided, Decider, DeciderRepository
@@ -20,6 +20,7 @@ from webapp.store.snapshot_table import TableSnapshots
 from webapp.store.snapshots import Snapshot, SnapshotPolicy, SnapshotStore
 from webapp.store.source import EventSource
 from webapp.store.subscriptions import Subscription
+from webapp.store.tenants import Tenants, TenantStore
 from webapp.store.upcasting import Renamed, UpcastEvent
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "KeyService",
     "MasterKeys",
     "NewEvent",
+    "NotFound",
     "PersonalData",
     "Publisher",
     "RecordedEvent",
@@ -61,6 +63,8 @@ __all__ = [
     "SubjectForgotten",
     "Subscription",
     "TableSnapshots",
+    "TenantStore",
+    "Tenants",
     "UpcastEvent",
     "Vault",
     "WrongExpectedVersion",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -27,6 +28,7 @@ from webapp.store.events import (
     type_limit,
 )  # fmt: skip
 from webapp.store.numbers import Numbers
+from webapp.store.parallel import enter_log, find_parallel, give_positions, lock_streams
 from webapp.store.reading import StoredEvent, columns, kinds
 from webapp.store.repeats import find_repeated
 
@@ -71,6 +73,8 @@ class Appender:
         self.catalog = catalog
         self.cursor = connection.connection.cursor()
         self.numbers = Numbers(dialect, connection, catalog)
+        self.is_second = False
+        """Whether this very append failed before, so that it rather waits for others than meets them again."""
 
     @property
     def learned(self) -> Sequence[Callable[[], None]]:
@@ -86,8 +90,10 @@ class Appender:
         # Everybody locks in the same order, so that two appends can't wait for each other.
         logs = sorted({append.log for append in appends})
         if check_ids:
+            self.is_second = True
             for log in logs:
-                self._lock(log)
+                if self._find_parallel(log) is None:
+                    self._lock(log)
             earlier = find_repeated(self.dialect, self.connection, self.catalog, appends)
             if earlier is not None:
                 return earlier
@@ -114,14 +120,20 @@ class Appender:
         self, log: str, members: Sequence[Sequence[PreparedAppend]]
     ) -> list[list[list[RecordedEvent]] | Conflict]:
         """For each member the recorded events of each of its appends, or why it was refused, which hinders no other."""
-        counter = self._lock(log)
+        parallel_id = self._find_parallel(log)
+        counter = self._lock(log) if parallel_id is None else enter_log(self.dialect, self.connection, parallel_id)
         if counter.is_retired:
             raise Conflict(f"The log {log} is retired, so nothing can be appended to it. Choose another log.")
         draft = Draft.make(self.dialect, self.numbers, counter, [append for member in members for append in member])
+        if parallel_id is not None:
+            self._catch_up(counter, draft)
         spans = [draft.add_together(member) for member in members]
         if draft.rows:
+            if parallel_id is not None:
+                give_positions(self.dialect, self.connection, parallel_id, draft)
             self._write(log, counter, draft)
-            self.numbers.learned.append(lambda: self.catalog.remember_streams(draft.stream_ids))
+            # No lambda: it would hold the rows in a cycle, till the garbage collector comes by.
+            self.numbers.learned.append(partial(self.catalog.remember_streams, draft.stream_ids))
         names = Names(
             {counter.id: log},
             {number: name for known in (draft.type_ids, draft.aggregate_type_ids) for name, number in known.items()},
@@ -137,13 +149,17 @@ class Appender:
         def insert() -> None:
             self.dialect.append_rows(self.connection, "projectionist_events", columns, draft.rows, kinds)
 
-        counts = self._count(counter, draft) if is_due(counter.head, draft.head) else None
+        # A parallel log is counted by whoever settles it.
+        counts = (
+            self._count(counter, draft) if counter.ordering != "parallel" and is_due(counter.head, draft.head) else None
+        )
         is_bulk = len(draft.rows) >= self.dialect.bulk_rows
         with self.dialect.pipelined(self.connection):
-            self._execute(
-                "UPDATE projectionist_logs SET head = {p}, streams = {p}, recorded_at = {p} WHERE id = {p}",
-                (draft.head, draft.streams, draft.time, counter.id),
-            )
+            if counter.ordering != "parallel":
+                self._execute(
+                    "UPDATE projectionist_logs SET head = {p}, streams = {p}, recorded_at = {p} WHERE id = {p}",
+                    (draft.head, draft.streams, draft.time, counter.id),
+                )
             if counts is not None:
                 write_totals(self.dialect, self.connection, counter.id, draft.head, draft.streams, counts)
             if draft.new_streams:
@@ -164,6 +180,19 @@ class Appender:
         counts.add_each([(type_id, began_at[stream_id]) for stream_id, type_id, _ in draft.new_streams])
         counts.add_each(list(map(itemgetter(4, 6), draft.rows)))
         return counts
+
+    def _find_parallel(self, log: str) -> int | None:
+        return find_parallel(self.dialect, self.connection, self.catalog, log)
+
+    def _catch_up(self, counter: LogCounter, draft: Draft) -> None:
+        """Looks again at what others may have changed since the log was entered, for nothing of it stands still."""
+        if self.is_second:
+            lock_streams(self.dialect, self.connection, draft.stream_ids.values())
+            draft.look_again()
+        if self.numbers.learned:  # types that were new a moment ago, whose first event may be later than the clock then
+            now = enter_log(self.dialect, self.connection, counter.id).now
+            draft.time = self.dialect.encode_time(now)
+            self.numbers.see_first(counter.id, counter.now, now)
 
     def _lock(self, log: str) -> LogCounter:
         locked = self.dialect.lock_log(self.connection, log)

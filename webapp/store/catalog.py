@@ -21,10 +21,16 @@ class Catalog:
     def __init__(self) -> None:
         self._type_ids: dict[tuple[int, str, str], int] = {}
         self._stream_ids: dict[tuple[int, str], int] = {}
+        self.parallel: dict[str, int | None] = {}
+        """The number of each log that has many writers at once, None for a log that hasn't."""
         self.log_names: dict[int, str] = {}
         self.type_names: dict[int, str] = {}
         self.streams: dict[int, tuple[int, str]] = {}
         """Aggregate type's number and aggregate id by stream number."""
+
+    def is_parallel(self, log: str) -> bool:
+        """Whether a log is known to have many writers at once."""
+        return self.parallel.get(log) is not None
 
     def type_id(self, log_id: int, kind: str, name: str) -> int | None:
         """The number of a type, None if it isn't known here (it may still be in the database)."""

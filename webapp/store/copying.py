@@ -10,10 +10,10 @@ from itertools import zip_longest
 from webapp.errors import CopyDiffers, NotFound
 from webapp.store.events import RecordedEvent
 from webapp.store.native import EventStore
+from webapp.store.reading import take_batch
 from webapp.store.source import EventSource, Log
 
-_batch, _batch_characters = 1_000, 4_000_000
-"""A batch ends with the event that reaches one of these, so that large payloads don't fill the memory."""
+_batch = 1_000
 loose_id = "-"
 """The aggregate id under which events are filed that belong to no aggregate; its type is the name of their log."""
 
@@ -62,7 +62,7 @@ def _copy_log(source: EventSource, target: EventStore, log: Log, tell: Progress)
     start = _reached(source, target, log.name)
     copied = renumbered = 0
     events = iter(source.read_log(log.name, after=start, before=end + 1, limit=None))
-    while batch := _next_batch(events):
+    while batch := [filed(event) for event in take_batch(events, _batch)]:
         recorded = target.import_events(batch, keep_positions=True)
         copied += len(recorded)
         renumbered += sum(
@@ -88,17 +88,6 @@ def _reached(source: EventSource, target: EventStore, log: str) -> int:
     if there.id != here.id:
         raise CopyDiffers(log, head, f"the source has {there.type} {there.id} there, the target {here.type} {here.id}")
     return head
-
-
-def _next_batch(events: Iterator[RecordedEvent]) -> list[RecordedEvent]:
-    batch: list[RecordedEvent] = []
-    characters = 0
-    for event in events:
-        batch.append(filed(event))
-        characters += len(event.data_text or "") + len(event.metadata_text or "")
-        if len(batch) == _batch or characters >= _batch_characters:
-            break
-    return batch
 
 
 def filed(event: RecordedEvent) -> RecordedEvent:

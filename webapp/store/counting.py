@@ -85,8 +85,11 @@ def write_totals(
 ) -> None:
     """Adds counts to the totals of their types, and notes how far the log is counted by that."""
     cursor = connection.connection.cursor()
-    sql = "UPDATE projectionist_types SET total = total + {p}, last_at = {p} WHERE id = {p}"
+    # In a parallel log the latest event need not be among the last ones.
+    later = "CASE WHEN last_at > {p} THEN last_at ELSE {p} END"
+    sql = f"UPDATE projectionist_types SET total = total + {{p}}, last_at = {later} WHERE id = {{p}}"
     for type_id, number in sorted(counts.totals.items()):
-        cursor.execute(sql.replace("{p}", dialect.parameter), (number, counts.last_at[type_id], type_id))
+        last_at = counts.last_at[type_id]
+        cursor.execute(sql.replace("{p}", dialect.parameter), (number, last_at, last_at, type_id))
     sql = "UPDATE projectionist_logs SET counted = {p}, counted_streams = {p} WHERE id = {p}"
     cursor.execute(sql.replace("{p}", dialect.parameter), (head, streams, log_id))

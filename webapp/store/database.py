@@ -122,6 +122,8 @@ class Database:
                 field="url",
             ) from error
         self._guard = PoolGuard(self.engine)
+        if backend == "postgresql":
+            sa_event.listen(self.engine, "connect", _prepare_postgresql)
         if backend == "sqlite":
             sa_event.listen(self.engine, "connect", _prepare_sqlite)
             sa_event.listen(self.engine, "begin", _begin_sqlite)
@@ -242,6 +244,17 @@ def _connect_sqlite(path: Path, may_create: bool) -> Any:
     if path.is_dir():
         raise sqlite3.OperationalError(f"is a folder: {path}")
     return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30, cached_statements=256)
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """Prepares no statements behind a pooler, which may run them in another session than the one that prepared them."""
+    if not hasattr(connection, "prepare_threshold"):  # another driver
+        return
+    autocommit, connection.autocommit = connection.autocommit, True
+    (session,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if session != connection.info.backend_pid:
+        connection.prepare_threshold = None
+    connection.autocommit = autocommit
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

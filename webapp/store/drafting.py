@@ -46,6 +46,10 @@ class Draft:
         draft._standings = numbers.standings(set(draft.stream_ids.values()))
         return draft
 
+    def look_again(self) -> None:
+        """Asks again where the streams stand, once nobody else can append to them."""
+        self._standings = self._numbers.standings(set(self.stream_ids.values()))
+
     def add_together(self, appends: Sequence[PreparedAppend]) -> list[tuple[int, int]] | Conflict:
         """Adds all of these appends: from which row to which row each stands. Or none: why one of them is refused."""
         head, streams, time = self.head, self.streams, self.time

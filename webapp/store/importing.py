@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from webapp.errors import Conflict, InvalidEvent
 from webapp.store.appending import Appender, PreparedAppend
+from webapp.store.dialects.base import LogCounter
 from webapp.store.events import (
     NewEvent,
     RecordedEvent,
@@ -50,13 +51,25 @@ def prepare_import(event: RecordedEvent, *, keep_position: bool = False) -> Prep
     )
 
 
-class Importer(Appender):
+class _OneWriter(Appender):
+    """An append that needs its log's counter."""
+
+    def _lock_dense(self, log: str) -> LogCounter:
+        if self._find_parallel(log) is not None:
+            raise Conflict(
+                f"The log {log} is parallel: positions are in no order of time there. Import into a log of its own, which "
+                "the first import makes."
+            )
+        return self._lock(log)
+
+
+class Importer(_OneWriter):
     """An append whose events bring their times, which are checked under the log's counter."""
 
     def _append_to_log(
         self, log: str, members: Sequence[Sequence[PreparedAppend]]
     ) -> list[list[list[RecordedEvent]] | Conflict]:  # fmt: skip
-        clock = self._lock(log).now
+        clock = self._lock_dense(log).now
         last = self.connection.execute(sa.select(logs.c.recorded_at).where(logs.c.name == log)).scalar_one()
         for append in chain.from_iterable(members):
             for event in append.events:
@@ -64,7 +77,7 @@ class Importer(Appender):
         return super()._append_to_log(log, members)
 
 
-class Copier(Appender):
+class Copier(_OneWriter):
     """An append whose events bring their positions and times, which another log gave them.
 
     A log that gets holes by it, or times that run back, is marked as `copied`: it is searched by time event by event.
@@ -73,7 +86,7 @@ class Copier(Appender):
     def _append_to_log(
         self, log: str, members: Sequence[Sequence[PreparedAppend]]
     ) -> list[list[list[RecordedEvent]] | Conflict]:  # fmt: skip
-        counter = self._lock(log)
+        counter = self._lock_dense(log)
         head, clock = counter.head, counter.now
         last = self.connection.execute(sa.select(logs.c.recorded_at).where(logs.c.name == log)).scalar_one()
         is_regular = True

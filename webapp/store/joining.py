@@ -33,6 +33,7 @@ from webapp.store.dialects.base import LogCounter
 from webapp.store.dialects.callers import CallersDriver
 from webapp.store.events import RecordedEvent
 from webapp.store.notifying import Notifier
+from webapp.store.parallel import meeting_rivals
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
@@ -97,10 +98,14 @@ class Joining:
         is_own = self._is_own(connection)
         if check_ids or not is_own:
             catalog = Catalog()  # it would learn what isn't committed yet, and knows nothing of other search paths
-        try:
+        dialect, logs = self._database.dialect, {append.log for append in appends}
+
+        def attempt(is_second: bool) -> list[RecordedEvent]:
             with self._database.translated(), self._plain(connection, is_own) as plain, _all_or_none(plain):
-                appender = _JoinedAppender(self._database.dialect, plain, catalog, is_own)
-                recorded = appender.run(appends, check_ids=check_ids)
+                return _JoinedAppender(dialect, plain, catalog, is_own).run(appends, check_ids=is_second)
+
+        try:
+            recorded = meeting_rivals(attempt, dialect, catalog, sorted(logs), is_second=check_ids)
         except StoreUnavailable as error:
             if not self._database.is_retryable(error):
                 raise
@@ -108,7 +113,7 @@ class Joining:
                 f"Another transaction was in the way of this one ({_first_line(error.__cause__)}). Roll it back and run "
                 "it again, whole."
             ) from error.__cause__
-        self._wake(connection, {append.log for append in appends})
+        self._wake(connection, logs)
         return recorded
 
     def _wake(self, connection: sa.Connection, logs: set[str]) -> None:

@@ -34,6 +34,12 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deep to be decoded") from error
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if "digits" in str(error):  # Python's guard against numbers that take for ever
+            raise ValueError("written with a number too long to be decoded") from error
+        raise
 
 
 def _refuse_constant(name: str) -> None:

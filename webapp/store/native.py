@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ from webapp.store import dead_letters
 from webapp.store import migrate as migrations
 from webapp.store.aggregates_list import find_streams, list_aggregates
 from webapp.store.catalog import Catalog
+from webapp.store.closing import StreamLinks, close_stream, stream_links
+from webapp.store.creating import create_log
 from webapp.store.database import Database, page_seconds
 from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, can_be_stored
 from webapp.store.joining import CallersConnection
@@ -23,6 +26,7 @@ from webapp.store.notifying import Notifier
 from webapp.store.overview import list_logs, list_types
 from webapp.store.reading import PageSize, fetch, fill, pages
 from webapp.store.selecting import Selection
+from webapp.store.settling import find_missing, last_position, no_tombstone, settle, settled_head
 from webapp.store.source import (
     Aggregate,
     AggregateType,
@@ -129,6 +133,31 @@ class EventStore:
         """
         return self._writer.joining.join(connection)
 
+    def close_stream(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        closing_events: Sequence[NewEvent],
+        *,
+        into: str,
+        opening_events: Sequence[NewEvent],
+        expected_version: int | None = None,
+        log: str = "main",
+    ) -> list[RecordedEvent]:
+        """The events that close a stream and those that open the one it goes on in, recorded in one transaction.
+
+        Their metadata names the other stream, as `continued_by` and `continues`. From then on appends to the closed one
+        raise StreamClosed, which says where to append; it reads as before. Raises like append; `into` must be new.
+        """
+        return close_stream(
+            self, aggregate_type, aggregate_id, closing_events, into=into, opening_events=opening_events,
+            expected_version=expected_version, log=log,
+        )  # fmt: skip
+
+    def stream_links(self, aggregate_type: str, aggregate_id: str, *, log: str | None = None) -> StreamLinks:
+        """Which stream an aggregate's continues, and which one continues it; raises NotFound and AmbiguousLog."""
+        return stream_links(self, aggregate_type, aggregate_id, log)
+
     def import_events(self, events: Sequence[RecordedEvent], *, keep_positions: bool = False) -> list[RecordedEvent]:
         """Events that another store recorded, appended with their own times, ids and actors, all or none.
 
@@ -142,19 +171,39 @@ class EventStore:
         """
         return self._writer.import_events(events, keep_positions=keep_positions)
 
+    def create_log(self, name: str, ordering: str = "dense") -> None:
+        """Makes a log, unless it's there; an append makes dense ones by itself.
+
+        A `parallel` log has many writers at once, who don't wait for each other; its positions have holes, and aren't in
+        order of time. On SQLite, where there is one writer anyway, and in a log that was copied, it's `dense` just the same.
+        Raises Conflict if the log has the other ordering, InvalidRequest where the server can't keep such a log.
+        """
+        create_log(self.database, name, ordering)
+
     # --- logs -------------------------------------------------------------------------------------------------------
 
     def head(self, log: str) -> int:
         """The highest position of a log; raises NotFound."""
         with self.database.reading() as connection:
-            return int(self._log_row(connection, log).head)
+            row = self._log_row(connection, log)
+            return int(row.head) if row.ordering != "parallel" else last_position(connection, row.id)
 
     def settled_head(self, log: str) -> int:
-        """The highest position at or below which nothing more can appear: with a dense counter, the head."""
-        return self.head(log)
+        """The highest position at or below which nothing more can appear: with a dense counter, the head.
+
+        For followers: on MySQL and MariaDB it claims positions of a parallel log that writers left empty, so that they
+        stay empty.
+        """
+        with self.database.reading() as connection:
+            row = self._log_row(connection, log)
+        return int(row.head) if row.ordering != "parallel" else settle(self.database, row)
+
+    def log_id(self, connection: sa.Connection, log: str) -> int:
+        """The number of a log; raises NotFound."""
+        return int(self._log_row(connection, log).id)
 
     def _log_row(self, connection: sa.Connection, log: str) -> Any:
-        query = sa.select(logs.c.id, logs.c.head, logs.c.ordering).where(logs.c.name == log)
+        query = sa.select(logs.c.id, logs.c.head, logs.c.ordering, logs.c.counted).where(logs.c.name == log)
         row = connection.execute(query).one_or_none() if can_be_stored(log) else None
         if row is None:
             raise NotFound("log", log)
@@ -169,7 +218,9 @@ class EventStore:
         found = self._logs(logs.c.name == name) if can_be_stored(name) else []
         if not found:
             raise NotFound("log", name)
-        return found[0]
+        with self.database.reading() as connection:
+            missing = find_missing(self.database.dialect, connection, name)
+        return replace(found[0], missing=missing)
 
     def _logs(self, where: sa.ColumnElement[bool]) -> list[Log]:
         with self.database.reading(at_one_moment=True) as connection:
@@ -203,12 +254,14 @@ class EventStore:
                     dialect,
                     connection,
                     row.id,
-                    row.head,
+                    settled_head(dialect, connection, row),
                     after,
                     before,
                     where,
                     is_in_time_order=row.ordering == "dense",
                 )
+            if selection is not None and row.ordering == "parallel":
+                selection.add(no_tombstone, [], is_ordered=True)
         if selection is None:
             return
         found, ends_at, reached = 0, None if seconds is None else time.monotonic() + seconds, None
@@ -274,7 +327,7 @@ class EventStore:
                     self.database.dialect,
                     connection,
                     self._catalog,
-                    "e.log_id = {p} AND e.position = {p}",
+                    f"e.log_id = {{p}} AND e.position = {{p}} AND {no_tombstone}",
                     [row.id, position],
                 )
             if found:

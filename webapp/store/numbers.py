@@ -49,6 +49,12 @@ class Numbers:
         self.learned.append(lambda: self._catalog.remember_types(log_id, kind, wanted))
         return wanted
 
+    def see_first(self, log_id: int, taken_at: dt.datetime, first_at: dt.datetime) -> None:
+        """Changes when the types that were made at a time were first seen."""
+        sql = "UPDATE projectionist_types SET first_at = {p} WHERE log_id = {p} AND first_at = {p}"
+        values = (self._dialect.encode_time(first_at), log_id, self._dialect.encode_time(taken_at))
+        self._connection.connection.cursor().execute(sql.replace("{p}", self._dialect.parameter), values)
+
     def _find_types(self, log_id: int, kind: str) -> dict[str, int]:
         sql = "SELECT name, id FROM projectionist_types WHERE log_id = {p} AND kind = {p}"
         return dict(self._read(sql, (log_id, kind)))

@@ -17,7 +17,7 @@ from webapp.store.catalog import Catalog
 from webapp.store.dialects import Dialect
 from webapp.store.dialects.base import LogCounter
 from webapp.store.drafting import Draft
-from webapp.store.numbers import Numbers, chunks
+from webapp.store.numbers import chunks
 from webapp.store.tables import stream_bits
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ _provisional = 1 << (stream_bits - 1)
 
 def find_parallel(dialect: Dialect, connection: sa.Connection, catalog: Catalog, log: str) -> int | None:
     """The number of a log if it has many writers at once, None if it's dense or not there yet."""
-    if dialect.parallel is None:
+    if not dialect.parallel.is_kept:
         return None
     if log not in catalog.parallel:
         sql = f"SELECT id, ordering FROM projectionist_logs WHERE name = {dialect.parameter}"
@@ -42,14 +42,12 @@ def find_parallel(dialect: Dialect, connection: sa.Connection, catalog: Catalog,
 
 def enter_log(dialect: Dialect, connection: sa.Connection, log_id: int) -> LogCounter:
     """A log as a draft wants it, without anything held that others wait for; its head is 0 until positions are taken."""
-    assert dialect.parallel is not None
     entry = dialect.parallel.enter(connection, log_id)
     return LogCounter(log_id, 0, _provisional, entry.now, entry.is_retired, "parallel", 0, 0)
 
 
 def give_positions(dialect: Dialect, connection: sa.Connection, log_id: int, draft: Draft) -> None:
     """Numbers the rows of a draft by positions of their own, and its new streams by those of their first events."""
-    assert dialect.parallel is not None
     positions = dialect.parallel.take_positions(connection, log_id, len(draft.rows))
     numbers: dict[int, int] = {}
     rows: list[tuple[Any, ...]] = []
@@ -59,7 +57,9 @@ def give_positions(dialect: Dialect, connection: sa.Connection, log_id: int, dra
             stream_id = numbers.setdefault(stream_id, log_id << stream_bits | position)
         rows.append((log_id, position, stream_id, *row[3:]))
     draft.rows = rows
-    draft.new_streams = [(numbers[stream_id], *key) for stream_id, *key in draft.new_streams]
+    draft.new_streams = [
+        (numbers[stream_id], type_id, aggregate_id) for stream_id, type_id, aggregate_id in draft.new_streams
+    ]
     draft.stream_ids = {key: numbers.get(stream_id, stream_id) for key, stream_id in draft.stream_ids.items()}
 
 
@@ -88,8 +88,3 @@ def meeting_rivals(
             is_second = True
             dialect.wait_before_retry(min(attempt, 4))
     raise AssertionError("unreachable")
-
-
-def known_streams(numbers: Numbers, draft: Draft) -> set[int]:
-    """The numbers of the streams that a draft found."""
-    return set(draft.stream_ids.values())

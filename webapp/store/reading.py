@@ -106,9 +106,10 @@ def _fill_in_turn(database: Database, catalog: Catalog, events: Sequence[StoredE
         log_id, position, *_, data, metadata = event._row
         if data is None or metadata is None:
             with database.reading() as connection:
-                yield from fetch(
+                whole = fetch(
                     database.dialect, connection, catalog, "e.log_id = {p} AND e.position = {p}", [log_id, position]
                 )
+            yield from whole  # the connection is back by then, whatever the reader does with the event
         else:
             yield event
 
@@ -145,3 +146,15 @@ def pages(limit: int | None, size: PageSize) -> Iterator[int]:
         yield rows
         if left is not None:
             left -= rows
+
+
+def take_batch(events: Iterator[RecordedEvent], limit: int, characters: int = 4_000_000) -> list[RecordedEvent]:
+    """The next events, at most `limit`, ending with the one that brings their texts to so many characters; [] at the end.
+
+    For whoever holds a batch in memory as a whole, where payloads may be of any size.
+    """
+    batch: list[RecordedEvent] = []
+    while len(batch) < limit and characters > 0 and (event := next(events, None)) is not None:
+        batch.append(event)
+        characters -= len(event.data_text or "") + len(event.metadata_text or "")
+    return batch

@@ -274,6 +274,8 @@ class SagaClass:
 def _moment(step: Due, base: dt.datetime) -> dt.datetime:
     if (step.at is None) == (step.after is None):
         raise InvalidEvent(f"Due({step.name!r}) needs either at=, a moment, or after=, a time span.")
+    if isinstance(step.at, dt.timedelta):
+        raise InvalidEvent(f"Due({step.name!r}, …) was given a time span as its moment. Write after={step.at!r}.")
     if step.at is not None:
         return checked_time(step.at, f"moment of Due({step.name!r})")
     if not isinstance(step.after, dt.timedelta):

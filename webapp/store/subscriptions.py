@@ -135,7 +135,12 @@ class Subscription(Iterator[RecordedEvent]):
     def _heads(self) -> dict[str, int]:
         """The settled heads of the logs that are followed; a log that isn't there yet has none."""
         if self._log is None:
-            return {log.name: log.settled_head for log in self._store.logs() if not log.is_retired}
+            found = [log for log in self._store.logs() if not log.is_retired]
+            # What a parallel log leaves empty is claimed by those who follow it.
+            return {
+                log.name: log.settled_head if log.settled_head == log.head else self._store.settled_head(log.name)
+                for log in found
+            }
         try:
             return {self._log: self._store.settled_head(self._log)}
         except NotFound:

@@ -46,10 +46,10 @@ def _postgresql() -> list[str]:
         f"    RAISE EXCEPTION USING MESSAGE = '{message}';\n"
         "END $body$"
     ]
-    for table in (events, streams):
-        for operation in ("UPDATE", "DELETE", "TRUNCATE"):
+    for table, update in ((events, "UPDATE"), (streams, "UPDATE OF id, type_id, aggregate_id")):
+        for operation in (update, "DELETE", "TRUNCATE"):
             statements.append(
-                f"CREATE TRIGGER {table}_no_{operation.lower()} BEFORE {operation} ON {table} "
+                f"CREATE TRIGGER {table}_no_{operation.split()[0].lower()} BEFORE {operation} ON {table} "
                 f"FOR EACH STATEMENT EXECUTE FUNCTION {refuse}()"
             )
     for operation in ("UPDATE OF id, log_id, kind, name", "DELETE", "TRUNCATE"):
@@ -65,7 +65,7 @@ def _sqlite() -> list[str]:
     for table, operation, short in (
         (events, "UPDATE", "update"),
         (events, "DELETE", "delete"),
-        (streams, "UPDATE", "update"),
+        (streams, "UPDATE OF id, type_id, aggregate_id", "update"),
         (streams, "DELETE", "delete"),
         (types, "UPDATE OF id, log_id, kind, name", "update"),
         (types, "DELETE", "delete"),
@@ -94,19 +94,15 @@ def _sqlite() -> list[str]:
 
 def _mysql() -> list[str]:
     statements = []
-    for table in (events, streams):
-        for operation in ("UPDATE", "DELETE"):
-            statements.append(
-                f"CREATE TRIGGER IF NOT EXISTS {table}_no_{operation.lower()} BEFORE {operation} ON {table} FOR EACH ROW "
-                f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_message(operation, table)}'"
-            )
-    statements.append(
-        f"CREATE TRIGGER IF NOT EXISTS {types}_no_update BEFORE UPDATE ON {types} FOR EACH ROW "
-        "BEGIN IF NOT (NEW.id <=> OLD.id AND NEW.log_id <=> OLD.log_id AND NEW.kind <=> OLD.kind AND NEW.name <=> OLD.name) "
-        f"THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_message('UPDATE', types)}'; END IF; END"
-    )
-    statements.append(
-        f"CREATE TRIGGER IF NOT EXISTS {types}_no_delete BEFORE DELETE ON {types} FOR EACH ROW "
-        f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_message('DELETE', types)}'"
-    )
+    for table, operation in ((events, "UPDATE"), (events, "DELETE"), (streams, "DELETE"), (types, "DELETE")):
+        statements.append(
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{operation.lower()} BEFORE {operation} ON {table} FOR EACH ROW "
+            f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_message(operation, table)}'"
+        )
+    for table, fixed in ((streams, ("id", "type_id", "aggregate_id")), (types, ("id", "log_id", "kind", "name"))):
+        same = " AND ".join(f"NEW.{column} <=> OLD.{column}" for column in fixed)
+        statements.append(
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW BEGIN IF NOT ({same}) "
+            f"THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_message('UPDATE', table)}'; END IF; END"
+        )
     return statements

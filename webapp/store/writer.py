@@ -19,6 +19,8 @@ from webapp.store.grouping import Groups, Outcome
 from webapp.store.importing import Copier, Importer, prepare_import
 from webapp.store.joining import CallersConnection, Joining
 from webapp.store.notifying import Notifier
+from webapp.store.parallel import meeting_rivals
+from webapp.store.settling import keep_counts
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -45,9 +47,10 @@ class Writer:
                     raise outcome
                 return self._append(prepared, check_ids=True) if outcome is None else outcome
             return self._append_one(prepared) or self._append(prepared)
-        except (WrongExpectedVersion, StreamClosed, DuplicateKey):
+        except (WrongExpectedVersion, StreamClosed, DuplicateKey) as error:
             # Only now is it worth looking whether these very events are there already.
-            if all(event.id is None for append in appends for event in append.events):
+            is_rivalry = isinstance(error, DuplicateKey) and self._is_parallel(prepared)
+            if not is_rivalry and all(event.id is None for append in appends for event in append.events):
                 raise
         except StoreUnavailable as error:
             # Whether it was stored before the connection went can be told by the ids, which we have made.
@@ -75,6 +78,8 @@ class Writer:
             return None
         (append,) = prepared
         (event,) = append.events
+        if self._catalog.is_parallel(append.log):
+            return None
         dialect = self._database.dialect
         values = (
             append.log, append.aggregate_type, append.aggregate_id, append.expected_version, event.type, event.id,
@@ -114,11 +119,19 @@ class Writer:
         check_ids: bool = False,
         appender_type: type[Appender] = Appender,
     ) -> list[RecordedEvent]:
-        return self._transact(
-            lambda appender: appender.run(prepared, check_ids=check_ids),
-            {append.log for append in prepared},
-            appender_type,
-        )
+        logs = {append.log for append in prepared}
+        recorded = meeting_rivals(
+            lambda is_second: self._transact(
+                lambda appender: appender.run(prepared, check_ids=is_second), logs, appender_type
+            ),
+            self._database.dialect, self._catalog, sorted(logs), is_second=check_ids,
+        )  # fmt: skip
+        if self._is_parallel(prepared):
+            keep_counts(self._database, recorded)
+        return recorded
+
+    def _is_parallel(self, prepared: Sequence[PreparedAppend]) -> bool:
+        return any(self._catalog.is_parallel(append.log) for append in prepared)
 
     def _transact(
         self, work: Callable[[Appender], T], logs: Iterable[str], appender_type: type[Appender] = Appender

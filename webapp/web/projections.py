@@ -9,6 +9,7 @@ from webapp.errors import Conflict, InvalidRequest, NotFound
 from webapp.projections import lifecycle
 from webapp.queries.projections import ProjectionLine, ProjectionPage, ProjectionsPage, find_line, gaps_in_words
 from webapp.queries.rebuilds import RebuildPage
+from webapp.queries.steps import StepsPage
 from webapp.replay.jobs import request_replay
 from webapp.store.native import EventStore
 from webapp.web import context, paths
@@ -172,6 +173,14 @@ def verify(store: str, name: str) -> ResponseReturnValue:
     )  # fmt: skip
     context.record("replay.requested", {"replay": replay_id, "projection": name, "kind": "verify"}, store=store)
     return redirect(url_for("replays.show", store=store, id=replay_id), 303)
+
+
+@bp.get("/<name:name>/steps")
+@requires("operator")
+def steps(store: str, name: str) -> ResponseReturnValue:
+    """What it would do at each of some events; that runs its code, and writes nothing."""
+    page = StepsPage.load(_writable(store), context.home(), store, context.domain().projections, name, request.args)
+    return render_template("projections/steps.html", store=store, page=page), page.http_status
 
 
 def _writable(store: str) -> EventStore:

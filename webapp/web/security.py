@@ -20,7 +20,7 @@ from webapp.web.context import home, store_entry
 session_cookie = "projectionist_session"
 _safe_methods = frozenset({"GET", "HEAD", "OPTIONS"})
 _login_endpoints = frozenset({"login.show", "login.submit"})
-_public_endpoints = _login_endpoints | {"static", "health.show"}
+_public_endpoints = _login_endpoints | {"static", "health.show", "metrics.show"}  # metrics guards itself
 _csp = "; ".join(
     f"{directive} {sources}"
     for directive, sources in {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from webapp.errors import NeedsMigration, ProjectionistError, RefusedData, StoreUnavailable
+from webapp.store.dialects.settling import ParallelLogs
 
 if TYPE_CHECKING:
     from webapp.store.database import Database
@@ -69,6 +70,9 @@ class Dialect:
 
     callers: CallersDriver
     """How connections are used that belong to a caller."""
+
+    parallel: ParallelLogs = ParallelLogs()
+    """How logs with many writers at once are kept."""
 
     # --- names and small expressions --------------------------------------------------------------------------------
 

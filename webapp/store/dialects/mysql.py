@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, RefusedData, StoreUnavailable, TimedOut
 from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
 from webapp.store.dialects.callers import MySqlCallers
+from webapp.store.dialects.settling import TicketsAndTombstones
 
 _no_room = (1114, 1021, 1026, 1030, 3, 20)
 """Table is full, disk is full, a write failed; 1030 and 3 carry the number of the operating system's error."""
@@ -27,6 +28,7 @@ class MySql(Dialect):
 
     name = "MySQL"
     callers = MySqlCallers()
+    parallel = TicketsAndTombstones()
     can_swap_in_transaction = False
 
     def begin_reading(self, connection: sa.Connection, seconds: float) -> None:

@@ -14,6 +14,7 @@ from webapp.errors import AppendOnly, DuplicateKey, ProjectionistError, StoreUna
 from webapp.store.dialects.base import Dialect, LogCounter, rename_seconds
 from webapp.store.dialects.callers import PsycopgCallers
 from webapp.store.dialects.listening import Listener, announce_sql
+from webapp.store.dialects.settling import SequenceAndLocks
 
 if TYPE_CHECKING:
     from webapp.store.database import Database
@@ -32,6 +33,7 @@ class PostgreSql(Dialect):
 
     name = "PostgreSQL"
     callers = PsycopgCallers()
+    parallel = SequenceAndLocks()
 
     def begin_reading(self, connection: sa.Connection, seconds: float) -> None:
         connection.exec_driver_sql(

@@ -32,6 +32,12 @@ class Entry(NamedTuple):
 class ParallelLogs:
     """One database's way of keeping logs that have many writers at once. Stateless; methods take their connection."""
 
+    is_kept = False
+    """Whether there can be such logs; not where there is one writer anyway."""
+
+    leaves_holes = False
+    """Whether an append that fails leaves a position that nothing passes until it's claimed."""
+
     def check(self, connection: sa.Connection) -> None:
         """Raises InvalidRequest, saying why, where this server can't keep such logs."""
 
@@ -65,15 +71,17 @@ class SequenceAndLocks(ParallelLogs):
     holds one already takes positions above what the lock says. A standby knows of no locks, so ask the primary.
     """
 
+    is_kept = True
+
     def create(self, connection: sa.Connection, log_id: int) -> None:
         connection.exec_driver_sql(f"CREATE SEQUENCE IF NOT EXISTS {_name(log_id)}")
 
     def enter(self, connection: sa.Connection, log_id: int) -> Entry:
         # The key is the sequence's own number, which no other log of this database has, and where it stands.
-        cursor = connection.connection.cursor()
+        cursor: Any = connection.connection.cursor()
         cursor.execute(
             "SELECT l.retired_at IS NOT NULL, clock_timestamp(), pg_advisory_xact_lock_shared(s.tableoid::int4, "
-            f"((s.last_value - (NOT s.is_called)::int) % {1 << _lock_bits})::int4) "
+            f"((s.last_value - (NOT s.is_called)::int) & {(1 << _lock_bits) - 1})::int4) "
             f"FROM {_name(log_id)} s, projectionist_logs l WHERE l.id = %s",
             (log_id,),
         )
@@ -118,6 +126,8 @@ class TicketsAndTombstones(ParallelLogs):
     position later finds the key taken, and runs its whole append again.
     """
 
+    is_kept = leaves_holes = True
+
     def check(self, connection: sa.Connection) -> None:
         row = connection.exec_driver_sql("SHOW VARIABLES LIKE 'wsrep_on'").one_or_none()
         if row is not None and row[1] == "ON":
@@ -137,7 +147,7 @@ class TicketsAndTombstones(ParallelLogs):
         )
 
     def enter(self, connection: sa.Connection, log_id: int) -> Entry:
-        cursor = connection.connection.cursor()
+        cursor: Any = connection.connection.cursor()
         cursor.execute(
             "SELECT retired_at IS NOT NULL, UTC_TIMESTAMP(6) FROM projectionist_logs WHERE id = %s", (log_id,)
         )

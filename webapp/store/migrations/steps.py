@@ -51,6 +51,14 @@ def create_triggers() -> None:
         op.execute(sa.text(statement.replace(":", "\\:")))
 
 
+def replace_trigger(name: str, table: str) -> None:
+    """Makes a trigger anew in today's form."""
+    on_table = f" ON {table}" if op.get_context().dialect.name == "postgresql" else ""
+    op.execute(f"DROP TRIGGER IF EXISTS {name}{on_table}")
+    statement = triggers.create_triggers(op.get_context().dialect.name)[name]
+    op.execute(sa.text(statement.replace(":", "\\:")))
+
+
 def create_routine() -> None:
     """Makes the routine that appends in one round trip, where the database can have one."""
     dialect = op.get_context().dialect

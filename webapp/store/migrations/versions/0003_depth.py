@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 from webapp.store.columns import LongText, Name, UtcDateTime
-from webapp.store.migrations.steps import add_column, create_routine, create_table
+from webapp.store.migrations.steps import add_column, create_routine, create_table, replace_trigger
 
 revision = "store_0003"
 down_revision = "store_0002"
@@ -21,6 +21,8 @@ def upgrade() -> None:
     op.execute("UPDATE projectionist_logs SET counted = head, counted_streams = streams")  # so far with every append
     add_column("projectionist_streams", sa.Column("continues", sa.BigInteger))
     add_column("projectionist_streams", sa.Column("continued_by", sa.BigInteger))
+    if context.config.attributes["triggers"]:
+        replace_trigger("projectionist_streams_no_update", "projectionist_streams")  # that lets a stream be closed
     create_table(
         "projectionist_snapshots",
         sa.Column("stream_id", sa.BigInteger, nullable=False),
