@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 from tests.queries.seed import correlation, odd_id, odd_log, odd_type, placed_id
 from webapp.errors import NotFound, StoreUnavailable
 from webapp.queries.find import FindPage
-from webapp.queries.logs import LogPage, LogRow, LogsPage, _group, as_ranges
+from webapp.queries.logs import LogPage, LogRow, LogsPage, as_ranges, group_logs
 from webapp.queries.stores import StoreOverview, load_stores
 from webapp.queries.types import TypePage, TypesPage
 from webapp.store import EventStore
@@ -30,11 +30,11 @@ def test_logs_are_listed_with_their_heads(shop: EventStore) -> None:
 def test_logs_of_one_category_are_one_line_until_it_is_opened() -> None:
     logs = [Log(f"wallet-{number}", 3, 3, Count(3), category="wallet") for number in range(3)]
     logs += [Log("orders", 9, 9, Count(9)), Log("lone-1", 1, 1, Count(1), category="lone")]
-    rows = _group(logs, opened=False)
+    rows = group_logs(logs, opened=False)
     assert [(row.name, row.is_group, row.count.number) for row in rows] == [
         ("lone-1", False, 1), ("orders", False, 9), ("wallet", True, 9),
     ]  # fmt: skip
-    assert len(_group(logs, opened=True)) == 5
+    assert len(group_logs(logs, opened=True)) == 5
     assert LogRow("x", [], is_group=True).last_at is None
 
 
