@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.servers import chromium, mariadb, pgbouncer, postgresql
+from tests.servers import chromium, galera, mariadb, pgbouncer, postgresql
 from tests.servers.common import ServersError, say
 
 # Runs as root. Two things are changed while it runs, and put back however it ends (a run that
@@ -53,6 +53,7 @@ def missing() -> dict[str, str]:
     found = {
         "postgresql": ("PostgreSQL", postgresql.binaries() is not None),
         "mariadb-server-core mariadb-client-core mariadb-client": ("MariaDB", mariadb.installed()),
+        "galera-4": ("Galera", galera.library() is not None),
         "pgbouncer": ("PgBouncer", pgbouncer.installed()),
         "chromium": ("Chromium", chromium.executable() is not None),
     }
@@ -60,7 +61,7 @@ def missing() -> dict[str, str]:
 
 
 def ensure_installed() -> None:
-    """Return with PostgreSQL, MariaDB, PgBouncer and Chromium there; the error names the apt command."""
+    """Return with PostgreSQL, MariaDB, Galera, PgBouncer and Chromium there; the error names the apt command."""
     packages = missing()
     if not packages:
         return

@@ -17,8 +17,9 @@ from tests.servers.mariadb import MariaDB
 LIBRARIES = (Path("/usr/lib/galera/libgalera_smm.so"), Path("/usr/lib64/galera-4/libgalera_smm.so"))
 JOIN_SECONDS = 20.0
 
-# What Galera runs where a node needs the state of another one. Ours have the same data from the beginning, and nobody
-# writes until all have joined, so only the name of that state is handed over. Debian's own scripts come with the package
+
+# What Galera runs when a node joins. Ours have the same data from the beginning, and nobody writes until all have joined,
+# so only the name of that state is handed over. Debian's own scripts come with the package
 # mariadb-server, which is a system service.
 SCRIPT = r"""#!/bin/sh
 while [ $# -gt 0 ]; do
@@ -45,7 +46,7 @@ def library() -> Path | None:
 
 
 class Node(MariaDB):
-    """One node. All begin with a copy of the same data folder, so none has to fetch one from another."""
+    """One node. All begin with a copy of the first one's data folder, so none has to fetch one from another."""
 
     name = "MariaDB with Galera"
 
@@ -116,13 +117,23 @@ def cluster() -> Iterator[list[str]]:
     script.write_text(SCRIPT)
     script.chmod(0o755)
     nodes = [Node(folder / f"node{number}", template.password, scripts) for number in (1, 2, 3)]
+    first = nodes[0]
     try:
         template.prepare()
         template.wait_prepared()
+        for name in ("data", "tmp", "init.sql"):
+            _copy(template.folder / name, first.folder / name)
         for node in nodes:
             node.members = nodes
+        # Its data say of which cluster they are once it was there alone, so that others with the same data may join.
+        first.start()
+        first.wait_ready()
+        first.wait_joined(1)
+        stop_all([first])
+        for node in nodes[1:]:
             for name in ("data", "tmp", "init.sql"):
-                _copy(template.folder / name, node.folder / name)
+                _copy(first.folder / name, node.folder / name)
+            (node.folder / "data/galera.cache").unlink(missing_ok=True)
         for number, node in enumerate(nodes, 1):
             node.start()
             node.wait_ready()

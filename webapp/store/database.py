@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from webapp.store.pooling import PoolGuard
 
 T = TypeVar("T")
 page_seconds = 5.0
+_retry_seconds = 30.0
 pool_size, pool_overflow = 5, 10
 """Connections that a process keeps to one database, and how many more it may open."""
 _drivers = {
@@ -190,14 +192,18 @@ class Database:
             finally:
                 connection.close()
 
-    def retrying(self, work: Callable[[sa.Connection], T], attempts: int = 8) -> T:
-        """What `work` returns, run in a writing transaction; deadlocks and lock timeouts run it again, whole."""
+    def retrying(self, work: Callable[[sa.Connection], T], attempts: int = 25) -> T:
+        """What `work` returns, run in a writing transaction; deadlocks and lock timeouts run it again, whole.
+
+        So does a Galera node that another was quicker than. It is given up after so many attempts, or 30 seconds.
+        """
+        ends_at = time.monotonic() + _retry_seconds
         for attempt in range(1, attempts + 1):
             try:
                 with self.writing() as connection:
                     return work(connection)
             except StoreUnavailable as error:
-                if attempt == attempts or not self.is_retryable(error):
+                if attempt == attempts or time.monotonic() > ends_at or not self.is_retryable(error):
                     raise
                 self.dialect.wait_before_retry(attempt)
         raise AssertionError("unreachable")

@@ -66,7 +66,7 @@ class Dialect:
 
     def wait_before_retry(self, attempt: int) -> None:
         """Sleeps a little, longer and less predictably each time, so that rivals don't meet again."""
-        time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - no secret, only spread
+        time.sleep(random.uniform(0.001, 0.01) * 2 ** min(attempt, 6))  # noqa: S311 - no secret, only spread
 
     callers: CallersDriver
     """How connections are used that belong to a caller."""
