@@ -154,6 +154,27 @@ class Server(ABC):
         self.port = free_port()
         self._spawn(self.command(), self.stop_signal)
 
+    def kill(self) -> None:
+        """End the server as a power cut would: with no chance to tidy up."""
+        assert self.process is not None
+        kill_group(self.process)
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start a killed server again, on its port; return once it answers."""
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            # What is left of the killed one may keep its memory for a moment; then the new one ends at once.
+            if self.process is None or self.process.poll() is not None:
+                self._spawn(self.command(), self.stop_signal)
+            try:
+                self.ask()
+                return
+            except Exception as error:  # whatever its client raises while it's still starting
+                if time.monotonic() > end:
+                    raise ServersError(f"{self.name} did not come back ({error}):\n{self._end_of_log()}") from error
+            time.sleep(0.1)
+
     def _spawn(self, command: list[str], stop_with: signal.Signals) -> None:
         # Never call this from another thread: the kernel sends the "parent died" signal when
         # the *thread* that started a child ends.

@@ -145,11 +145,15 @@ class Projection:
             )
         return self.serializer.name_of(cls)
 
+    def handler(self, type_: str) -> Handler | None:
+        """The handler for events of a type, None if the projection leaves them alone."""
+        return self.handlers.get(type_, self.catch_all)
+
     def handle(self, event: RecordedEvent, context: Context) -> None:
         """Tells the handlers of an event, if any: of each form that it takes today, where upcasters split it."""
         serializer = self.serializer
         for form in (event,) if serializer is None else serializer.upcast(event):
-            handler = self.handlers.get(form.type, self.catch_all)
+            handler = self.handler(form.type)
             if handler is None:
                 continue
             context.event = form
