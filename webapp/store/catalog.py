@@ -28,6 +28,14 @@ class Catalog:
         self.streams: dict[int, tuple[int, str]] = {}
         """Aggregate type's number and aggregate id by stream number."""
 
+    def forget(self) -> None:
+        """Forgets everything: a server that crashed may have lost what it had committed a moment before.
+
+        So do servers that are told not to wait for their disk (synchronous_commit=off and the like).
+        """
+        self._type_ids, self._stream_ids, self.parallel = {}, {}, {}
+        self.log_names, self.type_names, self.streams = {}, {}, {}
+
     def is_parallel(self, log: str) -> bool:
         """Whether a log is known to have many writers at once."""
         return self.parallel.get(log) is not None
@@ -56,7 +64,8 @@ class Catalog:
         """All that is needed to name the logs, types and streams in rows of events."""
         if len(self.streams) > _streams_remembered:
             self.streams = {}
-        streams = self.streams
+        # Held here, since another thread may have them forgotten meanwhile.
+        log_names, type_names, streams = self.log_names, self.type_names, self.streams
         unknown = sorted(set(map(_stream, rows)).difference(streams))
         cursor = connection.connection.cursor()
         for at in range(0, len(unknown), _lookup_chunk):
@@ -65,13 +74,13 @@ class Catalog:
             sql = f"SELECT id, type_id, aggregate_id FROM projectionist_streams WHERE id IN ({marks})"
             for stream_id, type_id, aggregate_id in dialect.read_rows(connection, sql, chunk):
                 streams[stream_id] = (type_id, aggregate_id)
-        if not set(map(_log, rows)) <= self.log_names.keys():
+        if not set(map(_log, rows)) <= log_names.keys():
             cursor.execute("SELECT id, name FROM projectionist_logs")
-            self.log_names = dict(cursor.fetchall())
-        if not (set(map(_type, rows)) | {streams[stream][0] for stream in unknown}) <= self.type_names.keys():
+            self.log_names = log_names = dict(cursor.fetchall())
+        if not (set(map(_type, rows)) | {streams[stream][0] for stream in unknown}) <= type_names.keys():
             cursor.execute("SELECT id, name FROM projectionist_types")
-            self.type_names = dict(cursor.fetchall())
-        return Names(self.log_names, self.type_names, streams)
+            self.type_names = type_names = dict(cursor.fetchall())
+        return Names(log_names, type_names, streams)
 
 
 class Names:

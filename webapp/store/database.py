@@ -136,6 +136,10 @@ class Database:
             return None
         return Path(name)
 
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Has something called whenever a connection turns out dead, as after a crash of the server."""
+        self._guard.when_lost.append(call)
+
     @property
     def name(self) -> str:
         """The URL for people, its password hidden."""

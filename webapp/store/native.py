@@ -54,6 +54,7 @@ class EventStore:
     def __init__(self, database: Database, *, group_commit: bool = False) -> None:
         self.database = database
         self._catalog = Catalog()
+        database.when_lost(self._catalog.forget)
         self.notifier = Notifier(database)
         self._writer = Writer(database, self._catalog, self.notifier, group_commit=group_commit)
 

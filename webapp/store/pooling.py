@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ class PoolGuard:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._distrusted_before = 0.0
+        self.when_lost: list[Callable[[], None]] = []
+        """Called whenever a connection turns out dead."""
         sa.event.listen(engine, "checkin", self._note_use)
         sa.event.listen(engine, "checkout", self._test)
         sa.event.listen(engine, "reset", self._reset)
@@ -29,6 +32,8 @@ class PoolGuard:
     def distrust(self) -> None:
         """Has every connection that is idle now tested before its next use: one of them has just turned out dead."""
         self._distrusted_before = time.monotonic()
+        for call in self.when_lost:
+            call()
 
     @staticmethod
     def mark_clean(connection: Any) -> None:
@@ -52,6 +57,7 @@ class PoolGuard:
             except dialect.loaded_dbapi.Error:
                 is_alive = False
             if not is_alive:
+                self.distrust()
                 raise sa.exc.DisconnectionError("the connection was lost while it was idle")  # the pool takes another
 
     @staticmethod
