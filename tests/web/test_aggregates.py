@@ -138,3 +138,18 @@ def test_a_long_history_is_paged_by_version(pages: Pages) -> None:
     assert source.count('<span class="v">') == 50
     assert links(source, "Earlier") == ["/stores/bazaar/aggregates/counter/c?version=120&after=50"]
     assert links(source, "Later") == ["/stores/bazaar/aggregates/counter/c?version=120&after=150"]
+
+
+def test_a_closed_aggregate_leads_to_the_one_that_continues_it_and_back(pages: Pages) -> None:
+    pages.store.append("book", "<2026>", [NewEvent("book.opened", {})])
+    pages.store.close_stream(
+        "book", "<2026>", [NewEvent("book.closed", {})], into="2027/1", opening_events=[NewEvent("book.opened", {})]
+    )
+    before = pages.source(f"aggregates/book/{encoded('<2026>')}")
+    (following,) = links(before, "2027/1")
+    assert "continued by" in before
+    assert "continues" not in before
+    after = pages.source(following)
+    assert links(after, "<2026>") == [f"/stores/bazaar/aggregates/book/{encoded('<2026>')}"]
+    assert "continues" in after
+    assert "continued by" not in after

@@ -13,7 +13,9 @@ from webapp.queries.filters import Arguments
 from webapp.queries.states import FieldsAsLastWritten, FoldedState, Folding, fold
 from webapp.queries.texts import ShownText, show_text
 from webapp.queries.times import parse_time
+from webapp.store.closing import StreamLinks
 from webapp.store.events import RecordedEvent
+from webapp.store.native import EventStore
 from webapp.store.source import Aggregate, Count, EventSource
 
 page_rows = 50
@@ -114,6 +116,7 @@ class AggregatePage:
     last_version: int = 0
     first_at: dt.datetime | None = None
     last_at: dt.datetime | None = None
+    links: StreamLinks = field(default_factory=lambda: StreamLinks(None, None))
     chosen: RecordedEvent | None = None
     history: Sequence[RecordedEvent] = ()
     previous: dict[str, Any] | None = None
@@ -153,6 +156,8 @@ class AggregatePage:
         page.last_version = stream.last_version()
         last = stream.first_after(page.last_version - 1) or first
         page.first_at, page.last_at = first.recorded_at, last.recorded_at
+        if isinstance(source, EventStore):  # other layouts know of no such links
+            page.links = source.stream_links(aggregate_type, aggregate_id, log=page.log)
         version = page._version(args, stream, zone)
         page._read_history(args, stream, version)
         page.chosen = stream.first_after(version - 1, with_payload=True)
