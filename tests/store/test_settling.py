@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,11 @@ from tests.servers.pgbouncer import pooled
 from tests.store.helpers import FIELDS, count_events, execute, fields, noted, on_servers
 from tests.store.torture import Committed, RolledBack, Seen, in_processes, in_threads, torture
 from webapp.errors import Conflict, InvalidRequest
+from webapp.projections import Projection
+from webapp.projections.follower import run_to_head
+from webapp.projections.status import list_statuses
 from webapp.store import Append, EventStore, NewEvent, RecordedEvent
+from webapp.store.copying import copy_store
 
 seconds_each = 4.0
 orderings = pytest.mark.parametrize("ordering", ["dense", "parallel"])
@@ -241,3 +246,40 @@ def test_events_are_not_imported_into_a_parallel_log(parallel: EventStore) -> No
     for keep_positions in (False, True):
         with pytest.raises(Conflict, match="The log main is parallel"):
             parallel.import_events([imported], keep_positions=keep_positions)
+
+
+@orderings
+def test_a_projection_has_every_event_of_a_log_with_holes_once(store: EventStore, ordering: str) -> None:
+    seen: list[int] = []
+    projection = Projection("numbers", logs=["main"])
+
+    @projection.on("noted")
+    def note(event: RecordedEvent, target: object) -> None:
+        seen.append(event.data["n"])
+
+    store.create_log("main", ordering)
+    for number in range(30):
+        with store.database.engine.connect() as connection:
+            store.append_in(connection, [Append("note", str(number % 4), noted(number))])
+            connection.rollback() if number % 3 else connection.commit()
+    assert run_to_head(store, projection) == 10
+    assert seen == list(range(0, 30, 3))
+    (status,) = list_statuses(store)
+    assert (status.health.value, status.lag) == ("up to date", 0)
+
+
+@on_servers
+def test_a_parallel_log_is_copied_with_its_positions(parallel: EventStore, tmp_path: Path) -> None:
+    for number in range(10):
+        with parallel.database.engine.connect() as connection:
+            parallel.append_in(connection, [Append("note", str(number), noted(number))])
+            connection.rollback() if number % 2 else connection.commit()
+    assert parallel.settled_head("main") == parallel.head("main")
+    target = EventStore.open(f"sqlite:///{tmp_path / 'copy.db'}")
+    target.migrate()
+    copy_store(parallel, target)
+    assert [fields(event) for event in target.read_log("main")] == [
+        fields(event) for event in parallel.read_log("main")
+    ]
+    assert target.append("note", "1", noted(99))[0].position == parallel.head("main") + 1
+    target.close()
