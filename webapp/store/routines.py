@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import re
 
-from webapp.store import parallel_routines
 from webapp.store.dialects.listening import channel, presence
 from webapp.store.tables import count_step, stream_bits
 
 name = "projectionist_append"
 
 
-def create_routines(dialect_name: str, is_mariadb: bool) -> list[str]:
-    """The statements that make the routines on one database; none for SQLite, which has no routines and no round trips.
-
-    The second is for parallel logs.
-    """
+def create_routine(dialect_name: str, is_mariadb: bool) -> str | None:
+    """The statement that makes the routine on one database; None for SQLite, which has no routines and no round trips."""
     if dialect_name == "sqlite":
-        return []
-    if dialect_name == "postgresql":
-        return [_postgresql, parallel_routines.postgresql]
-    # The collations of the columns, or each comparison would convert and pass its index by.
-    text = f"CHARACTER SET utf8mb4 COLLATE {'utf8mb4_nopad_bin' if is_mariadb else 'utf8mb4_0900_bin'}"
-    long_text = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-    return [_mysql(text, long_text), parallel_routines.mysql(text, long_text)]
+        return None
+    return _postgresql if dialect_name == "postgresql" else _mysql(is_mariadb)
 
 
 # The advisory lock is the one that every append takes first, so that from there on the log's row stands still. What the
@@ -81,7 +72,10 @@ END $body$
 """.strip()
 
 
-def _mysql(text: str, long_text: str) -> str:
+def _mysql(is_mariadb: bool) -> str:
+    # The collations of the columns, or each comparison would convert and pass its index by.
+    text = f"CHARACTER SET utf8mb4 COLLATE {'utf8mb4_nopad_bin' if is_mariadb else 'utf8mb4_0900_bin'}"
+    long_text = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
     return f"""
 CREATE PROCEDURE IF NOT EXISTS {name}(
     in_log VARCHAR(64) {text}, in_aggregate_type VARCHAR(150) {text}, in_aggregate_id VARCHAR(255) {text},
@@ -127,5 +121,5 @@ END
 """.strip()
 
 
-block = re.compile(rf"^(CREATE PROCEDURE IF NOT EXISTS {name}\w*\(.*?^END);$", re.MULTILINE | re.DOTALL)
+block = re.compile(rf"^(CREATE PROCEDURE IF NOT EXISTS {name}.*?^END);$", re.MULTILINE | re.DOTALL)
 """The routine in a script, whose inner semicolons the command-line clients of MySQL and MariaDB would stumble over."""

@@ -34,7 +34,7 @@ class Writer:
         self._catalog = catalog
         self._notifier = notifier
         self.joining = Joining(database, notifier)
-        self._has_short_way = self._has_short_parallel_way = True
+        self._has_short_way = True
         self._groups = Groups(self._append_group) if group_commit else None
 
     def append_many(self, appends: Sequence[Append]) -> list[RecordedEvent]:
@@ -78,8 +78,7 @@ class Writer:
             return None
         (append,) = prepared
         (event,) = append.events
-        is_parallel = self._catalog.is_parallel(append.log)
-        if is_parallel and not self._has_short_parallel_way:
+        if self._catalog.is_parallel(append.log):
             return None
         dialect = self._database.dialect
         values = (
@@ -88,14 +87,11 @@ class Writer:
         )  # fmt: skip
         try:
             with self._database.borrowed() as connection:
-                stored = dialect.append_one(connection, values, is_parallel=is_parallel)
+                stored = dialect.append_one(connection, values)
         except StoreUnavailable as error:
             if error.__cause__ is not None and dialect.lacks_routine(error.__cause__):
                 _logger.info("Appends take more round trips, for there is no routine: %s", error)
-                if is_parallel:
-                    self._has_short_parallel_way = False
-                else:
-                    self._has_short_way = False
+                self._has_short_way = False
             elif not self._database.is_retryable(error):
                 raise
             return None
@@ -103,15 +99,12 @@ class Writer:
             return None
         position, version, recorded_at = stored
         self._notifier.wake((append.log,))
-        recorded = [
+        return [
             RecordedEvent(
                 append.log, position, append.aggregate_type, append.aggregate_id, version, event.type, event.id,
                 recorded_at, event.correlation_id, event.causation_id, event.actor, event.data_text, event.metadata_text,
             )
         ]  # fmt: skip
-        if is_parallel:
-            keep_counts(self._database, recorded)
-        return recorded
 
     def _append_group(self, log: str, members: Sequence[Sequence[PreparedAppend]]) -> Sequence[Outcome]:
         """The outcome of each member, several of them in one transaction."""

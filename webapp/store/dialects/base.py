@@ -196,9 +196,7 @@ class Dialect:
         """Whether the user lacks a right."""
         return False
 
-    def append_one(
-        self, connection: sa.PoolProxiedConnection, values: Sequence[Any], *, is_parallel: bool = False
-    ) -> tuple[int, int, Any] | None:
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         """Position, version and time of one event, appended and committed at once; None where that can't be, and nothing is changed.
 
         The values are the parameters of the routine, in its order; no transaction may be open.

@@ -176,13 +176,10 @@ class MySql(Dialect):
 
     call = "CALL"  # to which the session's time limit doesn't apply
 
-    def append_one(
-        self, connection: sa.PoolProxiedConnection, values: Sequence[Any], *, is_parallel: bool = False
-    ) -> tuple[int, int, Any] | None:
-        routine = "projectionist_append_parallel" if is_parallel else "projectionist_append"
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         cursor = connection.cursor()
         self._check_size(cursor, values)
-        cursor.execute(f"{self.call} {routine}(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", values)
+        cursor.execute(f"{self.call} projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", values)
         row = cursor.fetchone()
         cursor.nextset()  # the end of the routine, without which the next statement would be out of step
         if row is None or row[0] is None:

@@ -23,7 +23,6 @@ _append_one = (
     "SELECT at_position, at_version, at_microsecond "
     "FROM projectionist_append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
-_append_parallel = _append_one.replace("append(", "append_parallel(")
 
 _no_room = ("could not extend file", "could not write to file", "could not write block")
 """How errors begin that carry another code than that of a full disk where a limit of file sizes was reached."""
@@ -185,15 +184,11 @@ class PostgreSql(Dialect):
     def is_denied(self, error: BaseException) -> bool:
         return getattr(error, "sqlstate", None) == "42501"
 
-    def append_one(
-        self, connection: sa.PoolProxiedConnection, values: Sequence[Any], *, is_parallel: bool = False
-    ) -> tuple[int, int, Any] | None:
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         driver: Any = connection.driver_connection
         driver.autocommit = True  # or BEGIN and COMMIT would be round trips of their own
         try:
-            row = driver.execute(
-                _append_parallel if is_parallel else _append_one, (*values[:5], values[5].hex(), *values[6:])
-            ).fetchone()
+            row = driver.execute(_append_one, (*values[:5], values[5].hex(), *values[6:])).fetchone()
         finally:
             if not driver.closed:
                 driver.autocommit = False

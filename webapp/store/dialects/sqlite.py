@@ -160,9 +160,7 @@ class Sqlite(Dialect):
             value = dt.datetime.fromisoformat(value)
         return value.replace(tzinfo=dt.UTC)  # type: ignore[no-any-return]
 
-    def append_one(
-        self, connection: sa.PoolProxiedConnection, values: Sequence[Any], *, is_parallel: bool = False
-    ) -> tuple[int, int, Any] | None:
+    def append_one(self, connection: sa.PoolProxiedConnection, values: Sequence[Any]) -> tuple[int, int, Any] | None:
         driver: Any = connection.driver_connection
         log, aggregate_type, aggregate_id, expected, type_, *content = values
         driver.execute("BEGIN IMMEDIATE")

@@ -59,11 +59,13 @@ def replace_trigger(name: str, table: str) -> None:
     op.execute(sa.text(statement.replace(":", "\\:")))
 
 
-def create_routines() -> None:
-    """Makes the routines that append in one round trip, where the database can have such."""
+def create_routine() -> None:
+    """Makes the routine that appends in one round trip, where the database can have one."""
     dialect = op.get_context().dialect
-    for statement in routines.create_routines(dialect.name, getattr(dialect, "is_mariadb", False)):
-        if context.is_offline_mode():
-            op.execute(sa.text(statement.replace(":", "\\:")))
-        else:
-            dialect_for(op.get_bind().dialect).create_routine(op.get_bind(), statement)
+    statement = routines.create_routine(dialect.name, getattr(dialect, "is_mariadb", False))
+    if statement is None:
+        return
+    if context.is_offline_mode():
+        op.execute(sa.text(statement.replace(":", "\\:")))
+    else:
+        dialect_for(op.get_bind().dialect).create_routine(op.get_bind(), statement)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context, op
 
 from webapp.store.columns import LongText, Name, UtcDateTime
-from webapp.store.migrations.steps import add_column, create_routines, create_table, replace_trigger
+from webapp.store.migrations.steps import add_column, create_routine, create_table, replace_trigger
 
 revision = "store_0003"
 down_revision = "store_0002"
@@ -69,4 +69,4 @@ def upgrade() -> None:
             "projectionist_deliveries_dead": ["dead_at"],
         },
     )
-    create_routines()
+    create_routine()
