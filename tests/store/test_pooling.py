@@ -83,13 +83,13 @@ def test_an_append_whose_connection_breaks_is_stored_once(
     original = type(store.database.dialect).append_one
     calls: list[Any] = []
 
-    def break_off(self: Dialect, connection: Any, values: Any, **options: Any) -> Any:
+    def break_off(self: Dialect, connection: Any, values: Any) -> Any:
         """The connection is lost on the way to the server, or its answer on the way back."""
         calls.append(values)
         if is_stored:
-            original(self, connection, values, **options)
+            original(self, connection, values)
         end_connections(store)
-        return original(self, connection, values, **options)
+        return original(self, connection, values)
 
     monkeypatch.setattr(type(store.database.dialect), "append_one", break_off)
     (recorded,) = store.append("order", "1", [NewEvent("noted", {"n": 1}, id=uuid.uuid4())], expected_version=1)
