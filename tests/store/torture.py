@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from webapp.store import Append, EventStore, NewEvent
 
 writers, rollbacks, longest_pause_seconds = 8, 0.2, 0.01
+seconds_at_most = 60.0
 naive = sa.Table("naive", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
 
 
@@ -87,7 +88,7 @@ def torture(store: EventStore, log: str, start_writers: Callable[[], list[Commit
             naive.create(connection)
 
     def follow() -> None:
-        last = 0
+        last, ends_at = 0, time.monotonic() + seconds_at_most
         while True:
             was_over = is_over.is_set()
             head = store.settled_head(log)
@@ -95,7 +96,7 @@ def torture(store: EventStore, log: str, start_writers: Callable[[], list[Commit
                 seen.positions.append(event.position)
                 seen.events.append(event.id)
                 last = event.position
-            if was_over:
+            if (was_over and last == store.head(log)) or time.monotonic() > ends_at:
                 return
             time.sleep(0.002)
 

@@ -19,6 +19,8 @@ from webapp.store.tables import count_step, logs
 _logger = logging.getLogger(__name__)
 _grace_seconds = 0.02
 """How long an empty position is left to its writer, who is most likely about to fill it."""
+_looks = 3
+"""How often empty positions are looked at in one call: others may be claiming them at the same moment."""
 _steps_at_once = 20
 _most_looked_at = 10_000
 no_tombstone = "e.type_id + 0 <> 0"
@@ -41,21 +43,29 @@ def settle(database: Database, log: Any) -> int:
     with database.reading() as connection:
         settled = settled_head(dialect, connection, log)
         last = last_position(connection, log.id)
-    if settled < last and dialect.parallel.leaves_holes:
+    for _ in range(_looks if dialect.parallel.leaves_holes else 0):
+        if settled >= last:
+            break
         time.sleep(_grace_seconds)
-        try:
-            with database.writing() as connection:
-                dialect.parallel.claim_holes(connection, log.id, settled)
-        except StoreUnavailable as error:
-            is_denied = error.__cause__ is not None and dialect.is_denied(error.__cause__)
-            if not is_denied and not database.is_retryable(error):
-                raise
-            _logger.info("Positions of log %d that stayed empty aren't claimed: %s", log.id, error)
+        _claim_holes(database, log.id, settled)
         with database.reading() as connection:
             settled = dialect.parallel.settled_head(connection, log.id, settled)
     if settled - log.counted >= count_step:
         count_log(database, log.id, settled)
     return settled
+
+
+def _claim_holes(database: Database, log_id: int, after: int) -> None:
+    """Claims what it can: not what is another's, be it a writer at work or somebody who claims as well."""
+    dialect = database.dialect
+    try:
+        with database.writing() as connection:
+            dialect.parallel.claim_holes(connection, log_id, after)
+    except StoreUnavailable as error:
+        is_denied = error.__cause__ is not None and dialect.is_denied(error.__cause__)
+        if not is_denied and not database.is_retryable(error):
+            raise
+        _logger.info("Positions of log %d that stayed empty aren't claimed: %s", log_id, error)
 
 
 def last_position(connection: sa.Connection, log_id: int) -> int:
