@@ -165,7 +165,7 @@ def test_an_event_that_is_not_there_says_where_events_are(shop: EventStore, log:
 def test_a_search_out_of_time_says_how_far_it_came_and_goes_on(
     shop: EventStore, monkeypatch: pytest.MonkeyPatch, args: dict[str, str], order: str
 ) -> None:
-    monkeypatch.setattr("webapp.store.native._scan_rows", 10)
+    monkeypatch.setattr("webapp.store.reader._scan_rows", 10)
     monkeypatch.setattr("webapp.queries.cursors._search_seconds", 0.0 if args else 0.000_001)
     wanted = args | {"actor": "ann", "order": order}
     found, sentences = [], []

@@ -13,7 +13,7 @@ from tests.conftest import backends, create_database
 from tests.store.test_migrate import opened
 from webapp.errors import TimedOut
 from webapp.store import EventFilter, EventStore, NewEvent, RecordedEvent
-from webapp.store import native as native_module
+from webapp.store import reader as reader_module
 
 NUMBER = 420
 TYPES = ("placed", "paid", "Paid", "rare")
@@ -91,7 +91,7 @@ def passes(event: RecordedEvent, where: EventFilter) -> bool:
 def test_a_filter_gives_exactly_what_passes_it(
     store: EventStore, everything: list[RecordedEvent], window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", window)
+    monkeypatch.setattr(reader_module, "_scan_rows", window)
     chance = random.Random(2)
     found_some = 0
     for _ in range(60):
@@ -159,7 +159,7 @@ def test_hostile_values_find_nothing_and_break_nothing(store: EventStore) -> Non
 def test_a_search_without_an_index_stops_when_its_time_is_up(
     store: EventStore, everything: list[RecordedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", 100)
+    monkeypatch.setattr(reader_module, "_scan_rows", 100)
     for newest_first, reached in ((False, 100), (True, NUMBER - 99)):
         search = {"where": EventFilter(contains="none"), "newest_first": newest_first, "seconds": 0}
         with pytest.raises(TimedOut, match=f"reached position {reached} before its time was up") as raised:
@@ -178,14 +178,14 @@ def test_a_search_without_an_index_stops_when_its_time_is_up(
 def test_a_search_that_an_index_answers_in_part_stops_too(
     store: EventStore, where: EventFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", 100)
+    monkeypatch.setattr(reader_module, "_scan_rows", 100)
     with pytest.raises(TimedOut) as raised:
         list(store.read_log("main", where=where, seconds=0))
     assert raised.value.reached == 100
 
 
 def test_a_search_that_an_index_answers_is_one_statement(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", 1)
+    monkeypatch.setattr(reader_module, "_scan_rows", 1)
     for where in (EventFilter(types=("none",)), EventFilter(correlation_id="none"), EventFilter(types=("rare",))):
         list(store.read_log("main", where=where, seconds=0, limit=3))
 
@@ -193,7 +193,7 @@ def test_a_search_that_an_index_answers_is_one_statement(store: EventStore, monk
 def test_a_search_that_was_stopped_goes_on_from_there(
     store: EventStore, everything: list[RecordedEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", 100)
+    monkeypatch.setattr(reader_module, "_scan_rows", 100)
     where = EventFilter(actor="björn")
     for newest_first in (False, True):
         found: list[int] = []
@@ -218,5 +218,5 @@ def test_a_search_that_finds_enough_in_time_is_not_stopped(store: EventStore, ev
 
 
 def test_a_search_that_takes_its_time_ends(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_module, "_scan_rows", 10)
+    monkeypatch.setattr(reader_module, "_scan_rows", 10)
     assert list(store.read_log("main", where=EventFilter(contains="none"), limit=None, seconds=None)) == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from webapp.errors import AmbiguousLog
 from webapp.store.dialects import Dialect
 from webapp.store.source import Aggregate
 from webapp.store.tables import events, logs, streams, types
@@ -16,8 +17,7 @@ def find_streams(
     connection: sa.Connection, aggregate_type: str, aggregate_id: str, log_id: int | None
 ) -> dict[str, int]:
     """The numbers of the streams of one aggregate, by log; of one log if it's given."""
-    query = sa.select(types.c.id, logs.c.name).join_from(types, logs, logs.c.id == types.c.log_id)
-    query = query.where(types.c.kind == "aggregate", types.c.name == aggregate_type)
+    query = _numbers_of(aggregate_type)
     if log_id is not None:
         query = query.where(types.c.log_id == log_id)
     names = {row.id: row.name for row in connection.execute(query)}
@@ -30,6 +30,20 @@ def find_streams(
     return {names[row.type_id]: row.id for row in connection.execute(found)}
 
 
+def find_stream(connection: sa.Connection, aggregate_type: str, aggregate_id: str, log_id: int | None) -> int | None:
+    """The number of the one stream of an aggregate, None if there is none; raises AmbiguousLog if several logs hold it."""
+    found = find_streams(connection, aggregate_type, aggregate_id, log_id)
+    if len(found) > 1:
+        raise AmbiguousLog(aggregate_type, aggregate_id, sorted(found))
+    return next(iter(found.values()), None)
+
+
+def _numbers_of(aggregate_type: str) -> sa.Select[int, str]:
+    """A query for the numbers of a type of aggregates, with the names of the logs that have it."""
+    query = sa.select(types.c.id, logs.c.name).join_from(types, logs, logs.c.id == types.c.log_id)
+    return query.where(types.c.kind == "aggregate", types.c.name == aggregate_type)
+
+
 def list_aggregates(
     dialect: Dialect,
     connection: sa.Connection,
@@ -40,8 +54,7 @@ def list_aggregates(
     limit: int,
 ) -> Sequence[Aggregate]:
     """Up to `limit` aggregates per log in byte order of id, merged; see EventSource.aggregates."""
-    query = sa.select(types.c.id, logs.c.name).join_from(types, logs, logs.c.id == types.c.log_id)
-    query = query.where(types.c.kind == "aggregate", types.c.name == aggregate_type)
+    query = _numbers_of(aggregate_type)
     if log is not None:
         query = query.where(logs.c.name == log)
     found: list[tuple[str, str, int]] = []

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from webapp.errors import AmbiguousLog, InvalidEvent, InvalidRequest, NotFound
-from webapp.store.aggregates_list import find_streams
+from webapp.errors import InvalidEvent, InvalidRequest, NotFound
+from webapp.store.aggregates_list import find_stream
 from webapp.store.events import Append, NewEvent, RecordedEvent
 from webapp.store.jsontext import parse_json
 from webapp.store.tables import logs, streams
@@ -55,7 +55,7 @@ def close_stream(
     def attempt(connection: sa.Connection) -> list[RecordedEvent]:
         recorded = store.append_in(connection, appends)
         log_id = connection.execute(sa.select(logs.c.id).where(logs.c.name == log)).scalar_one()
-        ids = [find_streams(connection, aggregate_type, name, log_id)[log] for name in (aggregate_id, into)]
+        ids = [find_stream(connection, aggregate_type, name, log_id) for name in (aggregate_id, into)]
         for stream_id, link in zip(ids, ({"continued_by": ids[1]}, {"continues": ids[0]}), strict=True):
             connection.execute(sa.update(streams).where(streams.c.id == stream_id).values(link))
         return recorded
@@ -69,12 +69,9 @@ def stream_links(store: EventStore, aggregate_type: str, aggregate_id: str, log:
     """See EventStore.stream_links."""
     with store.database.reading() as connection:
         log_id = None if log is None else store.log_id(connection, log)
-        found = find_streams(connection, aggregate_type, aggregate_id, log_id)
-        if len(found) > 1:
-            raise AmbiguousLog(aggregate_type, aggregate_id, sorted(found))
-        if not found:
+        stream_id = find_stream(connection, aggregate_type, aggregate_id, log_id)
+        if stream_id is None:
             raise NotFound("aggregate", f"{aggregate_type}/{aggregate_id}")
-        (stream_id,) = found.values()
         row = connection.execute(
             sa.select(streams.c.continues, streams.c.continued_by).where(streams.c.id == stream_id)
         ).one()

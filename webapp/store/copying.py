@@ -94,10 +94,7 @@ def filed(event: RecordedEvent) -> RecordedEvent:
     """The event as our store can hold it: those of no aggregate belong to one named after their log."""
     if event.aggregate_type is not None and event.aggregate_id is not None:
         return event
-    return RecordedEvent(
-        event.log, event.position, event.log, loose_id, None, event.type, event.raw_id, event.recorded_at,
-        event.correlation_id, event.causation_id, event.actor, event.data_text, event.metadata_text,
-    )  # fmt: skip
+    return event.copied(aggregate_type=event.log, aggregate_id=loose_id, version=None)
 
 
 def _compare(source: EventSource, target: EventStore, log: str, end: int, tell: Progress) -> str:
@@ -119,9 +116,5 @@ def _lines(source: EventSource, log: str, end: int) -> Iterator[tuple[int, bytes
     """Each event's position and its JSON line, versions left out, for they may have to be numbered anew."""
     for event in source.read_log(log, before=end + 1, limit=None):
         kept = filed(event)
-        plain = RecordedEvent(
-            kept.log, kept.position, kept.aggregate_type, kept.aggregate_id, None, kept.type, kept.raw_id,
-            kept.recorded_at, kept.correlation_id, kept.causation_id, kept.actor, kept.data_text,
-            kept.metadata_text or "{}",
-        )  # fmt: skip
+        plain = kept.copied(version=None, metadata_text=kept.metadata_text or "{}")
         yield kept.position, plain.to_json().encode()

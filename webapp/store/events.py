@@ -160,6 +160,16 @@ class RecordedEvent:
             self._metadata: Any = parse_json(self.metadata_text) if self.metadata_text is not None else {}
             return self._metadata
 
+    def copied(self, **changes: Any) -> RecordedEvent:
+        """A plain event with the same fields but for those given, by the names that the constructor has for them."""
+        fields: dict[str, Any] = {
+            "log": self.log, "position": self.position, "aggregate_type": self.aggregate_type,
+            "aggregate_id": self.aggregate_id, "version": self.version, "type": self.type, "id": self.raw_id,
+            "recorded_at": self._recorded_at, "correlation_id": self.correlation_id, "causation_id": self.causation_id,
+            "actor": self.actor, "data_text": self.data_text, "metadata_text": self.metadata_text,
+        }  # fmt: skip
+        return RecordedEvent(**(fields | changes))
+
     @property
     def stream(self) -> str:
         """`type/id` of its aggregate, as sentences name it."""

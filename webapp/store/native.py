@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from webapp.errors import AmbiguousLog, NotFound, TimedOut
+from webapp.errors import NotFound
 from webapp.store import dead_letters
 from webapp.store import migrate as migrations
-from webapp.store.aggregates_list import find_streams, list_aggregates
+from webapp.store.aggregates_list import list_aggregates
 from webapp.store.catalog import Catalog
 from webapp.store.closing import StreamLinks, close_stream, stream_links
 from webapp.store.creating import create_log
@@ -24,9 +23,8 @@ from webapp.store.events import Append, EventFilter, NewEvent, RecordedEvent, ca
 from webapp.store.joining import CallersConnection
 from webapp.store.notifying import Notifier
 from webapp.store.overview import list_logs, list_types
-from webapp.store.reading import PageSize, fetch, fill, pages
-from webapp.store.selecting import Selection
-from webapp.store.settling import find_missing, last_position, no_tombstone, settle, settled_head
+from webapp.store.reader import Reader
+from webapp.store.settling import find_missing, last_position, settle
 from webapp.store.source import (
     Aggregate,
     AggregateType,
@@ -42,9 +40,6 @@ from webapp.store.subscriptions import Subscription, subscribe
 from webapp.store.tables import logs
 from webapp.store.writer import Writer
 
-_scan_rows = 20_000
-"""Rows looked at per statement when a filter has no index, so that a search can stop between statements."""
-
 
 class EventStore:
     """Events in PostgreSQL, MySQL, MariaDB or SQLite. Thread-safe. `open` touches no table; `close` when done."""
@@ -53,10 +48,11 @@ class EventStore:
 
     def __init__(self, database: Database, *, group_commit: bool = False) -> None:
         self.database = database
-        self._catalog = Catalog()
-        database.when_lost(self._catalog.forget)
+        catalog = Catalog()
+        database.when_lost(catalog.forget)
         self.notifier = Notifier(database)
-        self._writer = Writer(database, self._catalog, self.notifier, group_commit=group_commit)
+        self._reader = Reader(database, catalog)
+        self._writer = Writer(database, catalog, self.notifier, group_commit=group_commit)
 
     @classmethod
     def open(
@@ -186,7 +182,7 @@ class EventStore:
     def head(self, log: str) -> int:
         """The highest position of a log; raises NotFound."""
         with self.database.reading() as connection:
-            row = self._log_row(connection, log)
+            row = self._reader.log_row(connection, log)
             return int(row.head) if row.ordering != "parallel" else last_position(connection, row.id)
 
     def settled_head(self, log: str) -> int:
@@ -196,19 +192,12 @@ class EventStore:
         stay empty.
         """
         with self.database.reading() as connection:
-            row = self._log_row(connection, log)
+            row = self._reader.log_row(connection, log)
         return int(row.head) if row.ordering != "parallel" else settle(self.database, row)
 
     def log_id(self, connection: sa.Connection, log: str) -> int:
         """The number of a log; raises NotFound."""
-        return int(self._log_row(connection, log).id)
-
-    def _log_row(self, connection: sa.Connection, log: str) -> Any:
-        query = sa.select(logs.c.id, logs.c.head, logs.c.ordering, logs.c.counted).where(logs.c.name == log)
-        row = connection.execute(query).one_or_none() if can_be_stored(log) else None
-        if row is None:
-            raise NotFound("log", log)
-        return row
+        return int(self._reader.log_row(connection, log).id)
 
     def logs(self) -> Sequence[Log]:
         """All logs by name."""
@@ -219,8 +208,10 @@ class EventStore:
         found = self._logs(logs.c.name == name) if can_be_stored(name) else []
         if not found:
             raise NotFound("log", name)
+        if found[0].strategy != "parallel":
+            return found[0]
         with self.database.reading() as connection:
-            missing = find_missing(self.database.dialect, connection, name)
+            missing = find_missing(self.database.dialect, connection, self.log_id(connection, name))
         return replace(found[0], missing=missing)
 
     def _logs(self, where: sa.ColumnElement[bool]) -> list[Log]:
@@ -245,46 +236,10 @@ class EventStore:
 
         With `seconds` a search for which there is no index raises TimedOut after about that long, with `reached`.
         """
-        dialect, size = self.database.dialect, PageSize(with_payload)
-        with self.database.reading() as connection:
-            row = self._log_row(connection, log)
-            texts = (where.aggregate_type, where.aggregate_id, where.correlation_id, where.actor, where.contains)
-            selection = None
-            if can_be_stored(*where.types, *texts):
-                selection = Selection.make(
-                    dialect,
-                    connection,
-                    row.id,
-                    settled_head(dialect, connection, row),
-                    after,
-                    before,
-                    where,
-                    is_in_time_order=row.ordering == "dense",
-                )
-            if selection is not None and row.ordering == "parallel":
-                selection.add(no_tombstone, [], is_ordered=True)
-        if selection is None:
-            return
-        found, ends_at, reached = 0, None if seconds is None else time.monotonic() + seconds, None
-        while limit is None or found < limit:
-            rows = size.rows if limit is None else min(size.rows, limit - found)
-            window = selection.window(_scan_rows, newest_first)
-            with (
-                _saying_how_far(reached),
-                self.database.reading(None if seconds is None else max(1.0, seconds)) as connection,
-            ):
-                events = fetch(
-                    dialect, connection, self._catalog, window.sql, window.values,
-                    order=window.order, limit=rows, with_payload=with_payload, with_large=False,
-                )  # fmt: skip
-            yield from fill(self.database, self._catalog, events) if with_payload else events
-            found += len(events)
-            size.learn(events)
-            reached = events[-1].position if len(events) == rows else window.edge
-            if not selection.move(reached, newest_first):
-                return
-            if ends_at is not None and time.monotonic() > ends_at and (limit is None or found < limit):
-                raise TimedOut(f"The search reached position {reached} before its time was up.", reached)
+        return self._reader.read_log(
+            log, after=after, before=before, limit=limit, newest_first=newest_first, where=where,
+            with_payload=with_payload, seconds=seconds,
+        )  # fmt: skip
 
     def read_stream(
         self,
@@ -297,43 +252,13 @@ class EventStore:
         with_payload: bool = True,
     ) -> Iterator[RecordedEvent]:
         """One aggregate's events with version > after, by version; raises AmbiguousLog if several logs hold it."""
-        dialect, size = self.database.dialect, PageSize(with_payload)
-        with self.database.reading() as connection:
-            log_id = None if log is None else self._log_row(connection, log).id
-            is_possible = can_be_stored(aggregate_type, aggregate_id) and after < 2**63
-            found = find_streams(connection, aggregate_type, aggregate_id, log_id) if is_possible else {}
-        if len(found) > 1:
-            raise AmbiguousLog(aggregate_type, aggregate_id, sorted(found))
-        if not found:
-            return
-        (stream_id,) = found.values()
-        for rows in pages(limit, size):
-            with self.database.reading() as connection:
-                events = fetch(
-                    dialect, connection, self._catalog, "e.stream_id = {p} AND e.version > {p}", [stream_id, after],
-                    order="e.version", limit=rows, with_payload=with_payload, with_large=False,
-                )  # fmt: skip
-            yield from fill(self.database, self._catalog, events) if with_payload else events
-            if len(events) < rows:
-                return
-            after = events[-1].version or after
-            size.learn(events)
+        return self._reader.read_stream(
+            aggregate_type, aggregate_id, log=log, after=after, limit=limit, with_payload=with_payload
+        )
 
     def event(self, log: str, position: int) -> RecordedEvent:
         """One event whole; raises NotFound."""
-        if 0 < position < 2**63:
-            with self.database.reading() as connection:
-                row = self._log_row(connection, log)
-                found = fetch(
-                    self.database.dialect,
-                    connection,
-                    self._catalog,
-                    f"e.log_id = {{p}} AND e.position = {{p}} AND {no_tombstone}",
-                    [row.id, position],
-                )
-            if found:
-                return found[0]
-        raise NotFound("event", f"{log}:{position}")
+        return self._reader.event(log, position)
 
     def subscribe(
         self,
@@ -382,7 +307,7 @@ class EventStore:
         """Aggregates of a type in byte order of id (then log), after one id, by prefix."""
         with self.database.reading() as connection:
             if log is not None:
-                self._log_row(connection, log)
+                self._reader.log_row(connection, log)
             if not can_be_stored(aggregate_type, after_id, prefix):
                 return []
             return list_aggregates(self.database.dialect, connection, aggregate_type, log, after_id, prefix, limit)
@@ -411,12 +336,3 @@ class EventStore:
     def overview_facts(self) -> Sequence[tuple[str, Count]]:
         """None: all there is shows under logs, types and projections."""
         return []
-
-
-@contextmanager
-def _saying_how_far(reached: int | None) -> Iterator[None]:
-    """Adds to a statement's TimedOut how far the statements before it came."""
-    try:
-        yield
-    except TimedOut as error:
-        raise TimedOut(str(error), reached) from error

@@ -93,7 +93,4 @@ class ProtectedStore(EventStore):
 def _with_texts(event: RecordedEvent, encrypted: NewEvent) -> RecordedEvent:
     """The event to import with its texts as they were encrypted; they are text, for they came as such."""
     data, metadata = cast("str", encrypted.data), cast("str | None", encrypted.metadata)
-    return RecordedEvent(
-        event.log, event.position, event.aggregate_type, event.aggregate_id, event.version, event.type, event.raw_id,
-        event._recorded_at, event.correlation_id, event.causation_id, event.actor, data, metadata,
-    )  # fmt: skip
+    return event.copied(data_text=data, metadata_text=metadata)

@@ -74,17 +74,14 @@ def last_position(connection: sa.Connection, log_id: int) -> int:
     return connection.execute(sa.text(query), {"log": log_id}).scalar() or 0
 
 
-def find_missing(dialect: Dialect, connection: sa.Connection, log: str) -> tuple[int, ...]:
-    """Positions of a parallel log that hold no event, of the last ten thousand below its head; () for a dense one."""
-    row = connection.execute(sa.select(logs.c.id, logs.c.ordering).where(logs.c.name == log)).one()
-    if row.ordering != "parallel":
-        return ()
-    head = last_position(connection, row.id)
+def find_missing(dialect: Dialect, connection: sa.Connection, log_id: int) -> tuple[int, ...]:
+    """Positions of a parallel log that hold no event, of the last ten thousand below its head."""
+    head = last_position(connection, log_id)
     start = max(0, head - _most_looked_at)
     sql = (
         f"SELECT position FROM projectionist_events e WHERE e.log_id = {{p}} AND e.position > {{p}} AND {no_tombstone}"
     )
-    rows = dialect.read_rows(connection, sql.replace("{p}", dialect.parameter), (row.id, start))
+    rows = dialect.read_rows(connection, sql.replace("{p}", dialect.parameter), (log_id, start))
     return tuple(sorted(set(range(start + 1, head)).difference(position for (position,) in rows)))
 
 

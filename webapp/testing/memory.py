@@ -293,8 +293,4 @@ def _by_bytes(found: dict[str, list[dt.datetime]]) -> list[tuple[str, list[dt.da
 
 def _copy(event: RecordedEvent, with_payload: bool = True) -> RecordedEvent:
     """The event as a reader's own: what he does to its decoded data changes nothing here."""
-    texts = (event.data_text, event.metadata_text) if with_payload else (None, None)
-    return RecordedEvent(
-        event.log, event.position, event.aggregate_type, event.aggregate_id, event.version, event.type, event.raw_id,
-        event.recorded_at, event.correlation_id, event.causation_id, event.actor, *texts,
-    )  # fmt: skip
+    return event.copied() if with_payload else event.copied(data_text=None, metadata_text=None)
